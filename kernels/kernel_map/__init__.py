@@ -1,0 +1,14 @@
+from kernels.kernel_map.api import build_kernel_map, downsample
+from kernels.kernel_map.maps import Downsample, KernelMap, PairLists
+from kernels.kernel_map.offsets import KernelType, kernel_offsets, kernel_volume
+
+__all__ = [
+    "Downsample",
+    "KernelMap",
+    "KernelType",
+    "PairLists",
+    "build_kernel_map",
+    "downsample",
+    "kernel_offsets",
+    "kernel_volume",
+]

@@ -1,0 +1,58 @@
+"""Hash table over integer coordinates: coordinate -> row index."""
+
+from jaxtyping import Array, Int32
+
+from kernels.hash_table import xla
+from kernels.hash_table.xla import HashTable
+from kernels.implementation import Implementation, resolve
+from kernels.padding import check_coords
+
+
+def build_hash_table(
+    coords: Int32[Array, "n columns"],
+    num_rows: Int32[Array, ""],
+    *,
+    implementation: Implementation = "auto",
+) -> HashTable:
+    """Index the first `num_rows` coordinates; duplicates resolve to the lowest row.
+
+    Args:
+      coords: int32 [n, 1 + d], batch index first, d from 1 to 4; any int32 values, negative too.
+      num_rows: int32 scalar; rows at or beyond it are never found.
+      implementation: see `kernels.implementation.resolve`.
+
+    Returns:
+      A table of O(n) integers; `table.num_duplicates` counts rows whose coordinate a lower row has.
+
+    Raises:
+      ValueError: wrong shapes or dtypes, or an implementation that is not available.
+    """
+    check_coords(coords, num_rows)
+    resolve(implementation)
+    return xla.build_hash_table(coords, num_rows)
+
+
+def lookup(
+    table: HashTable,
+    coords: Int32[Array, "n columns"],
+    queries: Int32[Array, "q columns"],
+    *,
+    implementation: Implementation = "auto",
+) -> Int32[Array, "q"]:
+    """Row of each query coordinate in `coords`, -1 where absent.
+
+    Args:
+      table: what `build_hash_table(coords, ...)` returned.
+      coords: the indexed coordinates, int32 [n, 1 + d]; every hit is verified against them.
+      queries: int32 [q, 1 + d].
+
+    Raises:
+      ValueError: `queries` has another number of columns or another dtype than `coords`.
+    """
+    if queries.ndim != 2 or queries.shape[1] != coords.shape[1] or queries.dtype != coords.dtype:
+        raise ValueError(
+            f"queries must be {coords.dtype} [q, {coords.shape[1]}] as the coordinates, "
+            f"got {queries.dtype} {tuple(queries.shape)}."
+        )
+    resolve(implementation)
+    return xla.lookup(table, coords, queries)
