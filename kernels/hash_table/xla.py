@@ -4,9 +4,8 @@ With twice as many buckets as rows a bucket holds 0.5 rows on average and about 
 rows, so a batch of lookups takes that many vectorised rounds.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Int32, UInt32
@@ -14,9 +13,7 @@ from jaxtyping import Array, Int32, UInt32
 from kernels.padding import valid_rows
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class HashTable:
+class HashTable(NamedTuple):
     """Rows grouped by the hash of their coordinate.
 
     Attributes:
@@ -73,7 +70,7 @@ def lookup(
 
 def _bucket(coords: Int32[Array, "q columns"], num_buckets: int) -> Int32[Array, "q"]:
     """Murmur3-style mix of all columns, reduced to a power of two of buckets."""
-    mixed: UInt32[Array, "q"] = jnp.zeros(coords.shape[0], jnp.uint32)
+    mixed: UInt32[Array, q] = jnp.zeros(coords.shape[0], jnp.uint32)
     for column in range(coords.shape[1]):
         mixed = mixed * jnp.uint32(0x9E3779B1) + lax.bitcast_convert_type(
             coords[:, column], jnp.uint32

@@ -1,5 +1,6 @@
 """Kernel maps: from coordinates to the neighbour tables that convolutions read."""
 
+import numpy as np
 from jaxtyping import Array, Int32
 
 from kernels.hash_table import HashTable, build_hash_table
@@ -48,7 +49,7 @@ def build_kernel_map(
     stride = _per_axis(tensor_stride, dimension, "tensor_stride")
     if table is None:
         table = build_hash_table(coords, num_rows, implementation=implementation)
-    return xla.build_kernel_map(coords, num_rows, offsets * stride, table)
+    return xla.build_kernel_map(coords, num_rows, offsets * np.array(stride, np.int32), table)
 
 
 def downsample(

@@ -7,10 +7,10 @@ import numpy as np
 from jaxtyping import Array, Int32
 
 from kernels.hash_table import HashTable, build_hash_table, lookup
-from kernels.kernel_map.maps import Downsample, KernelMap, PairLists
+from kernels.kernel_map.maps import LARGEST_TILE, Downsample, KernelMap, PairLists
 from kernels.padding import PAD_COORDINATE, valid_rows
 
-BLOCK_ROWS = 16_384  # output rows whose features fit a core's share of the cache
+BLOCK_ROWS = 8192  # output rows whose features stay in the second-level cache
 
 
 def build_kernel_map(
@@ -88,13 +88,12 @@ def build_pair_lists(rows: Int32[Array, "l n"]) -> PairLists:
       rows: int32 [l, n], input row of each output row, -1 where there is none.
     """
     lists, n = rows.shape
-    tile = tile_size(n)
     blocks = max(1, -(-n // BLOCK_ROWS))
     exists = rows >= 0
     ends = jnp.cumsum(exists, axis=1, dtype=jnp.int32)
     slots = jnp.where(exists, ends - 1, n)
     list_index = jnp.arange(lists, dtype=jnp.int32)[:, None]
-    empty = jnp.zeros((lists, n + tile), jnp.int32)
+    empty = jnp.zeros((lists, n + LARGEST_TILE), jnp.int32)
     inputs = empty.at[list_index, slots].set(rows, mode="drop", unique_indices=True)
     outputs = empty.at[list_index, slots].set(
         jnp.arange(n, dtype=jnp.int32)[None], mode="drop", unique_indices=True
@@ -102,12 +101,7 @@ def build_pair_lists(rows: Int32[Array, "l n"]) -> PairLists:
     last_rows = np.minimum(np.arange(1, blocks + 1) * BLOCK_ROWS, n) - 1
     block_ends = ends[:, last_rows] if n else jnp.zeros((lists, blocks), jnp.int32)
     starts = jnp.concatenate([jnp.zeros((lists, 1), jnp.int32), block_ends], axis=1)
-    return PairLists(inputs, outputs, starts, tile)
-
-
-def tile_size(n: int) -> int:
-    """Pairs a step takes: large enough to keep all cores in one matrix product, few are wasted."""
-    return int(min(2048, max(128, 1 << max(n // 8, 1).bit_length())))
+    return PairLists(inputs, outputs, starts)
 
 
 def _invert(rows: Int32[Array, "l n"], num_inputs: int) -> Int32[Array, "l m"]:
