@@ -72,8 +72,8 @@ def downsample(
       num_rows: int32 scalar.
       stride: factor, or one factor for each axis (1 keeps an axis, as for time).
       tensor_stride: spacing of `coords`, or one for each axis.
-      capacity: static number of coarse rows. If more are needed, the coarse voxels whose first child
-        comes last are left out and `rows_needed` says how many rows there are.
+      capacity: static number of coarse rows. If more are needed, the coarse voxels whose first
+        child comes last are left out and `rows_needed` says how many rows there are.
 
     Raises:
       ValueError: wrong shapes or dtypes, or a stride or capacity that is not positive.

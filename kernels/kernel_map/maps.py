@@ -16,7 +16,7 @@ class PairLists(NamedTuple):
     Attributes:
       inputs: int32 [l, n + LARGEST_TILE]; entries beyond a list's end are not pairs.
       outputs: int32 [l, n + LARGEST_TILE].
-      starts: int32 [l, blocks + 1], position in list l where each block begins; the last is its end.
+      starts: int32 [l, blocks + 1], position in list l where each block begins, and the end.
     """
 
     inputs: Int32[Array, "l p"]
@@ -43,8 +43,8 @@ class KernelMap(NamedTuple):
     Attributes:
       rows: int32 [k, n], -1 where the neighbour does not exist; padded rows read nothing.
       num_rows: int32 scalar.
-      pairs: lists of offsets 0 .. (k-1)/2 - 1. Offset k-1-i has the pairs of offset i with input and
-        output exchanged, and the centre maps every row to itself.
+      pairs: lists of offsets 0 .. (k-1)/2 - 1. Offset k-1-i has the pairs of offset i with input
+        and output exchanged, and the centre maps every row to itself.
     """
 
     rows: Int32[Array, "k n"]

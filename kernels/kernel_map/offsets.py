@@ -20,7 +20,7 @@ def kernel_offsets(
     of time plus the temporal cross. Offset i mirrors offset k-1-i for every odd kernel.
 
     Raises:
-      ValueError: a size is not positive, the tuple has the wrong length, or a cross has an even size.
+      ValueError: a size is not positive, the tuple has the wrong length, a cross has an even size.
     """
     sizes = (kernel_size,) * dimension if isinstance(kernel_size, int) else tuple(kernel_size)
     if len(sizes) != dimension or min(sizes) < 1:

@@ -1,8 +1,8 @@
 """Sparse convolutions over kernel maps, differentiable in features and weights.
 
-All are cross-correlations with MinkowskiEngine's semantics: `out[u] = sum_k W_k x[u + offset_k * s]`
-over existing coordinates. Accumulation is float32; the result has the features' dtype; padded rows
-of results and gradients are exactly 0.
+All are cross-correlations with MinkowskiEngine's semantics over existing coordinates:
+`out[u] = sum_k W_k x[u + offset_k * s]`. Accumulation is float32; the result has the features'
+dtype; padded rows of results and gradients are exactly 0.
 """
 
 import jax.numpy as jnp

@@ -152,8 +152,8 @@ _directed_vjp.defvjp(_directed_fwd, _directed_bwd)
 def _over_pairs(pairs: PairLists, num_inputs: int, num_outputs: int, add_pairs, total):
     """Fold `add_pairs(total, list, inputs, outputs)` over all pairs, one tile a step.
 
-    Positions of a tile beyond its list's end hold row numbers one past the arrays: they gather 0 and
-    scatter nowhere.
+    Positions of a tile beyond its list's end hold row numbers one past the arrays: they gather 0
+    and scatter nowhere.
     """
     num_lists, num_blocks = pairs.starts.shape[0], pairs.starts.shape[1] - 1
     tile = pairs.tile
