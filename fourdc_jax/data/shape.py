@@ -8,9 +8,11 @@ from jaxtyping import Float32
 
 @dataclass(frozen=True)
 class Shape:
-    """Points sampled uniformly on an object's surface, z up, in the unit of its file.
+    """Points sampled uniformly on an object's surface, z up, front towards +x.
 
-    ModelNet has no metric unit: the metric size is chosen by category when a sequence is made.
+    The points are in the unit of their file: ModelNet has no metric unit, so the metric size is
+    chosen by category when a sequence is made. Their order is random, so that any prefix is again
+    a uniform sample. Where a dataset does not tell its front, the file's own x axis stays.
     """
 
     name: str
