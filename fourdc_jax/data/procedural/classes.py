@@ -1,0 +1,38 @@
+"""The 20 semantic classes of ScanNet's benchmark, in the order of its train ids."""
+
+CLASSES = (
+    "wall",
+    "floor",
+    "cabinet",
+    "bed",
+    "chair",
+    "sofa",
+    "table",
+    "door",
+    "window",
+    "bookshelf",
+    "picture",
+    "counter",
+    "desk",
+    "curtain",
+    "refrigerator",
+    "shower_curtain",
+    "toilet",
+    "sink",
+    "bathtub",
+    "otherfurniture",
+)
+IGNORE_LABEL = 255  # clutter and everything else that the benchmark leaves out
+CLUTTER = "clutter"  # class name of what gets IGNORE_LABEL
+
+# Fixed parts of a room, and what covers its openings: no furniture.
+BUILDING_CLASSES = frozenset(
+    {"wall", "floor", "door", "window", "picture", "curtain", "shower_curtain"}
+)
+# Classes without instances.
+STUFF_CLASSES = frozenset({"wall", "floor", CLUTTER})
+
+
+def label_of(name: str) -> int:
+    """Train id of a class name, `IGNORE_LABEL` for clutter."""
+    return IGNORE_LABEL if name == CLUTTER else CLASSES.index(name)
