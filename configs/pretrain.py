@@ -5,6 +5,9 @@
     python experiments/pretrain.py --config configs/pretrain.py:demo --workdir runs/demo
 """
 
+from collections.abc import Iterator
+from typing import Any
+
 from ml_collections import ConfigDict
 
 
@@ -17,34 +20,192 @@ def get_config(arg: str = "") -> ConfigDict:
     config.total_steps = 50_000
     config.batch_size = 12  # sequences an optimiser step, over all devices and processes
     config.accumulate = 1  # micro-batches an optimiser step
-    config.init = ""  # workdir of an earlier run to start from
+    config.init = ""  # workdir, or one of its checkpoints/<step>, whose weights to start from
+    config.init_skip = ()  # patterns of paths in that checkpoint to leave out
+    config.init_new = ()  # patterns of paths in this model that stay as initialised
+    config.init_rename = ()  # "its/prefix=our/prefix"
     config.implementation = "auto"
 
     config.data = ConfigDict()
-    config.data.scans = "procedural"  # or a folder: ScanNet scenes, single files, S3DIS rooms, a cache
+    config.data.scans = "procedural"  # or a folder: ScanNet scenes, single files, a cache
     config.data.shapes = "procedural"  # or a folder: ModelNet tree, meshes, point sets, a cache
+    config.data.scan_split_file = ""  # one scan name a line, e.g. scannetv2_train.txt; "": all
+    config.data.align_axes = True  # apply ScanNet's axisAlignment
+    config.data.scan_scale = 1.0  # unit of the scan files in metres: 0.001 for millimetres
+    config.data.min_scan_points = 1000  # a scan of fewer points is refused
+    config.data.categories = (  # the paper's eight; in ModelNet's spelling
+        *("chair", "desk", "dresser", "night_stand"),
+        *("sofa", "table", "bathtub", "toilet"),
+    )
+    config.data.shape_split = ""  # ModelNet folders "train" or "test"; "": all (open in the paper)
+    config.data.shape_points = 4096  # sampled on each surface once; a frame takes 1000 of them
+    config.data.shape_up = "auto"  # the shape files' up axis: "z", "y", or by format
 
-    config.sequence = ConfigDict()
+    config.data.trajectories_per_scan = 20  # sequences of a scan in an epoch
+    config.data.shapes_per_scan = 4  # shapes tried in a scan before the next scan takes its place
+    config.data.max_attempts = 400  # (scan, shape) pairs tried before an error
+    config.data.overflow = "crop"  # a sample larger than the capacity: "crop" or "error"
+    config.data.cached = 64  # prepared scans, and shapes, that a process keeps in memory
+    config.data.num_workers = 0  # worker processes; 0: a thread of the training process
+    config.data.prefetch = 2  # micro-batches each of them keeps ready
+    config.data.capacity = ConfigDict()  # static rows of a sample: measured on the data ...
+    config.data.capacity.num_samples = 32
+    config.data.capacity.margin = 1.25
+    config.data.capacity.multiple = 1024
+    config.data.capacity.rows_3d = ()  # ... unless given here, one number a level
+    config.data.capacity.rows_4d = ()
+    config.data.voxels = ConfigDict()
+    config.data.voxels.voxel_3d = 0.02  # metres
+    config.data.voxels.voxel_4d = 0.05
+    config.data.voxels.strides = (2, 4, 8, 16)  # of the networks' levels after the first
+    config.data.voxels.stride_time = True  # the 4D network's levels stride time, too
+    config.data.voxels.num_tracks = 4096  # correspondences sampled from a sequence
+    # The object has about 1% of the points: in proportion (None) it would hardly be heard.
+    config.data.voxels.object_share = 0.125
+    config.data.transforms = ConfigDict()  # of each 3D frame, never of the 4D sequence
+    config.data.transforms.rotation = (2.8125, 2.8125, 180.0)  # degrees about x, y, z (CSC)
+    config.data.transforms.translation = (0.5, 0.5, 0.5)  # metres
+    config.data.transforms.scale = (0.9, 1.1)
+
+    config.sequence = sequence_config()
 
     config.model = ConfigDict()
+    config.model.in_channels = 1  # constant: only geometry is seen
+    config.model.network_3d = network_config("Res16UNet34C", stem_kernel_size=(3, 3, 3))  # 38M
+    # The one network in MinkowskiEngine's and its relatives' code with the paper's 33M (open).
+    config.model.network_4d = network_config("MinkUNet14", stem_kernel_size=(3, 3, 3, 3))
+    config.model.features = 128  # of projections and predictions (open)
+    config.model.projection_batch_norm = (
+        False  # SimSiam's projector ends in one; the paper's: a conv
+    )
+    config.model.predictor_hidden = 32  # a quarter of the features, as SimSiam
+    config.model.dtype = "float32"  # or "bfloat16": features and matrix products
+    config.model.remat = False  # True: less memory, about a third more time
 
     config.loss = ConfigDict()
+    config.loss.weight_3d = 1.0  # w_3D, w_3D4D, w_4D of equation 9 (open); 0 leaves a term out
+    config.loss.weight_3d4d = 1.0
+    config.loss.weight_4d = 1.0
+    # What the printed sums are divided by: the number of "pairs", or the number of "sequences".
+    config.loss.reduction = "pairs"
+    # Constant side of equation 5: the "prediction" as printed, or SimSiam's, the "projection".
+    config.loss.stop_gradient_3d4d = "prediction"
 
     config.optimizer = ConfigDict()
     config.optimizer.learning_rate = 0.25
-    config.optimizer.momentum = 0.8
-    config.optimizer.weight_decay = 1e-4
-    config.optimizer.decay_rate = 0.99
-    config.optimizer.decay_every = 1000
+    config.optimizer.momentum = 0.8  # this and the weight decay: PointContrast, the paper is silent
+    config.optimizer.dampening = 0.0
+    config.optimizer.weight_decay = 1e-4  # of every parameter, joins the gradient before momentum
+    config.optimizer.schedule = "exponential"  # "constant", "exponential" or "polynomial"
+    config.optimizer.decay_rate = 0.99  # exponential: factor ...
+    config.optimizer.decay_every = 1000  # ... and steps between two factors
+    config.optimizer.power = 0.9  # polynomial: (1 - step / (total_steps + 1))^power
 
     config.checkpoint = ConfigDict()
+    config.checkpoint.every = 500  # steps
+    config.checkpoint.keep_last = 2  # newest checkpoints kept
+    config.checkpoint.keep_every = 10_000  # also kept: multiples of so many steps; 0 for none
+    config.checkpoint.best_metric = ""  # also kept: where this logged value was lowest; "" for none
+    config.checkpoint.asynchronous = True  # write files while training goes on
 
     config.log = ConfigDict()
+    config.log.every = 20  # steps between two lines of metrics.jsonl
+    config.log.tensorboard = True
+    config.log.collapse_fraction = 0.2  # alarm below this share of 1/sqrt(d), a healthy spread
 
     if arg == "demo":
         shrink_to_demo(config)
     return config.lock()
 
 
+def sweep() -> Iterator[dict[str, Any]]:
+    """Table 6: static scenes, then sequences, with the 3D loss alone; and all three losses."""
+    only_3d = {"loss.weight_3d4d": 0.0, "loss.weight_4d": 0.0}
+    yield {"sequence.with_object": False, **only_3d}
+    yield only_3d
+    yield {}
+
+
+def sequence_config() -> ConfigDict:
+    """Section 3.3; values the paper does not give are marked (open)."""
+    sequence = ConfigDict()
+    sequence.num_frames = 4
+    sequence.scene_voxel = 0.02  # metres
+    sequence.max_extent = 200.0  # metres; a larger scan is in another unit
+    sequence.num_object_points = 1000
+    sequence.with_object = True  # False: static scenes (Table 6, "3D data")
+
+    sequence.floor_map = ConfigDict()
+    sequence.floor_map.voxel = 0.10
+    sequence.floor_map.max_accumulation = 1
+    sequence.floor_map.floor_band = 0.20
+    sequence.floor_map.max_hole = 0.10  # square metres of unseen floor (open)
+
+    sequence.trajectory = ConfigDict()
+    sequence.trajectory.step = (0.30, 0.90)
+    sequence.trajectory.max_turn = 150.0  # degrees
+    sequence.trajectory.snap_tolerance = 1.0  # cells beyond a bound that snapping may lead (open)
+    sequence.trajectory.max_starts = 20
+    sequence.trajectory.max_draws = 50
+
+    sequence.presence = ConfigDict()
+    sequence.presence.scene_share = (0.85, 0.95)  # random points of a frame (open)
+    sequence.presence.object_share = (0.85, 0.95)  # (open)
+    sequence.presence.num_chunks = (5, 15)
+    sequence.presence.chunk_size = (0.15, 0.45)
+    sequence.presence.chunk_extent = "axes"  # of which the size is a part, see augmentation (open)
+    sequence.presence.chunk_centers = "box"  # uniform in the bounding box, or at "points" (open)
+    sequence.presence.chunks_per = "frame"  # or "sequence" (open)
+    sequence.presence.min_scene = 0.30
+    sequence.presence.min_object = 0.30
+    sequence.presence.min_frame = 0.50
+    sequence.presence.max_draws = 100
+
+    # Metres: height, and the longer horizontal side, of common furniture (open).
+    sequence.sizes = ConfigDict(
+        {
+            "bathtub": {"height": (0.50, 0.65), "width": (1.40, 1.75)},
+            "chair": {"height": (0.75, 1.00), "width": (0.42, 0.65)},
+            "desk": {"height": (0.70, 1.20), "width": (1.00, 1.60)},
+            "dresser": {"height": (0.70, 1.30), "width": (0.60, 1.50)},
+            "night_stand": {"height": (0.45, 0.70), "width": (0.40, 0.65)},
+            "sofa": {"height": (0.70, 0.95), "width": (1.40, 2.20)},
+            "table": {"height": (0.45, 0.78), "width": (0.60, 1.60)},
+            "toilet": {"height": (0.70, 0.85), "width": (0.60, 0.75)},
+        }
+    )
+    return sequence
+
+
+def network_config(architecture: str, stem_kernel_size: tuple[int, ...]) -> ConfigDict:
+    """A U-Net with the batch-norm momenta of PointContrast's pre-training."""
+    network = ConfigDict()
+    network.architecture = architecture  # or "": by planes, layers and block
+    network.planes = ()
+    network.layers = ()
+    network.block = "basic"
+    network.stem_channels = 32
+    network.stem_kernel_size = stem_kernel_size
+    network.kernel_type = "hypercube"  # of residual blocks; "hybrid": 3^3 cube and temporal cross
+    network.batch_norm_momentum = 0.05
+    # The residual blocks of PointContrast and CSC keep 0.1, whatever their bn_momentum says.
+    network.block_batch_norm_momentum = 0.1
+    return network
+
+
 def shrink_to_demo(config: ConfigDict) -> None:
     """Minutes on two CPU cores: small networks, coarse voxels, few steps."""
+    config.data.scans = "procedural:16"
+    config.data.shapes = "procedural:64"
+    config.data.capacity.num_samples = 16
+    config.data.voxels.voxel_3d = 0.10
+    config.data.voxels.voxel_4d = 0.20
+    config.data.voxels.num_tracks = 512
+    for network in (config.model.network_3d, config.model.network_4d):
+        network.architecture = ""
+        network.planes = (16, 32, 48, 64, 64, 48, 32, 32)
+        network.layers = (1, 1, 1, 1, 1, 1, 1, 1)
+        network.stem_channels = 16
+    config.model.network_4d.kernel_type = "hypercross"  # 9 offsets, not 81
+    config.model.features = 64
+    config.model.predictor_hidden = 16

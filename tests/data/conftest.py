@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from configs.pretrain import get_config
 
+from configs.pretrain import get_config
 from fourdc_jax.data.params import read_params
 from fourdc_jax.data.scan import Scan
 from fourdc_jax.data.sequences import SequenceParams, prepare_scan
@@ -33,7 +33,7 @@ def build_room(seed=0, floor=0.03, size=(4.0, 3.2), num_points=24_000):
     points = np.concatenate([ground, walls, table, chest])
     points += rng.normal(0, 0.004, points.shape)
     stray = rng.uniform((0, 0, -1.5), (*size, -0.4), (5, 3))
-    points = np.concatenate([points, stray]) + [-1.3, 2.1, floor]
+    points = np.concatenate([points, stray]) + np.array([-1.3, 2.1, floor])
     return Scan(f"room_{seed}", points.astype(np.float32))
 
 

@@ -70,11 +70,11 @@ def test_kernel_map_equals_a_dictionary(dimension, kernel_size, kernel_type, ten
 
 
 def listed_pairs(pairs, n_lists):
-    ends = np.asarray(pairs.starts)[:, -1]
+    inputs, outputs, starts = map(np.asarray, pairs)
+    ends = starts[:n_lists, -1]
     return [
-        set(zip(np.asarray(pairs.inputs)[k, :end].tolist(), np.asarray(pairs.outputs)[k, :end].tolist()))
-        for k, end in zip(range(n_lists), ends)
-    ]  # fmt: skip
+        set(zip(inputs[k, :end].tolist(), outputs[k, :end].tolist())) for k, end in enumerate(ends)
+    ]
 
 
 def test_pair_lists_hold_every_pair_once():

@@ -1,0 +1,106 @@
+"""Write 4D sequences for anyone to look at, and check them.
+
+    python experiments/make_sequences.py --config configs/pretrain.py --num 20 --out sequences \
+        --config.data.scans=<scans> --config.data.shapes=<shapes>
+
+Each sequence is `<number>.npz`: `points_{i}` [n, 3] in metres and `ids_{i}` [n] for frame i, before
+the 3D frames are moved (ids below `num_scene_points` are scan points, the rest object points),
+`num_scene_points`, `num_object_points`, `poses` [t, 4, 4] (object to scene), `object_points`,
+`scan`, `shape`, `seed`. `<number>.png` is the map of valid positions with the trajectory. Every
+file is read back and all constraints of section 3.3 are recomputed from it.
+"""
+
+import time
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+from absl import app, flags
+from ml_collections import config_flags
+from tqdm import tqdm
+
+from fourdc_jax.data.checks import check_sequence
+from fourdc_jax.data.configured import open_samples
+from fourdc_jax.data.floor_map import FloorMap, find_candidates
+from fourdc_jax.data.samples import SampleReport
+from fourdc_jax.data.sequences import Sequence, save_sequence
+from fourdc_jax.viz.trajectory import draw_trajectory_map
+
+CONFIG = config_flags.DEFINE_config_file("config", "configs/pretrain.py", lock_config=True)
+NUM = flags.DEFINE_integer("num", 20, "sequences to write", lower_bound=1)
+OUT = flags.DEFINE_string("out", None, "folder to write them to", required=True)
+
+
+def main(_: list[str]) -> None:
+    config = CONFIG.value
+    folder = Path(OUT.value)
+    folder.mkdir(parents=True, exist_ok=True)
+    maker = open_samples(config.data.to_dict(), config.sequence.to_dict(), config.seed)
+    maps = {}
+    reports, broken, seconds = [], [], 0.0
+    for number in tqdm(range(NUM.value), unit="sequence"):
+        index = pick_index(number, len(maker.scans), len(maker))
+        start = time.process_time()
+        sequence, report = maker.make_sequence(number // len(maker), index)
+        seconds += time.process_time() - start
+        path = folder / f"{number:06d}.npz"
+        save_sequence(sequence, path)
+        with np.load(path) as arrays:
+            broken += [f"{path}: {problem}" for problem in check_sequence(arrays, maker.sequence)]
+        if sequence.scan not in maps:
+            maps[sequence.scan] = maker.scan(maker.scans.names.index(sequence.scan)).floor_map
+        draw_map(sequence, maps[sequence.scan], path.with_suffix(".png"))
+        reports.append(report)
+    print_statistics(reports, seconds)
+    if broken:
+        raise SystemExit("\n".join(["constraints broken:", *broken]))
+    print(f"{len(reports)} files in {folder}: all constraints hold")
+
+
+def pick_index(number: int, num_scans: int, length: int) -> int:
+    """The number-th sample where every scan gives its first sequence before any its second."""
+    scan, trajectory = number % num_scans, number // num_scans
+    return (scan * (length // num_scans) + trajectory) % length
+
+
+def draw_map(sequence: Sequence, floor_map: FloorMap, path: Path) -> None:
+    """Draws where the object could stand and where it went."""
+    poses = sequence.poses.astype(np.float64)[: len(sequence.poses) * bool(sequence.shape)]
+    radius = float(np.sqrt(np.square(sequence.object_points).sum(axis=1).max(initial=0)))
+    draw_trajectory_map(
+        floor_map.top - floor_map.floor_height,
+        floor_map.valid,
+        find_candidates(floor_map, radius),
+        floor_map.origin * floor_map.voxel,
+        floor_map.voxel,
+        poses[:, :2, 3],
+        np.arctan2(poses[:, 1, 0], poses[:, 0, 0]),
+        radius,
+        path,
+        title=f"{sequence.shape or 'static scene'} in {sequence.scan}",
+    )
+
+
+def print_statistics(reports: list[SampleReport], seconds: float) -> None:
+    """Prints how often pairs had no sequence, and draws too few points."""
+    rejections = [rejection for report in reports for rejection in report.rejections]
+    discarded = sum(report.discarded for report in reports)
+    tried = len(reports) + len(rejections)
+    drawn = len(reports) + discarded
+    print(f"{len(reports)} sequences, {seconds / len(reports):.3f} s of CPU time each")
+    print(f"pairs without a sequence: {len(rejections)} of {tried} ({len(rejections) / tried:.1%})")
+    for scan, count in Counter(rejection.scan for rejection in rejections).most_common():
+        own = [rejection for rejection in rejections if rejection.scan == scan]
+        names = ", ".join(sorted({rejection.shape for rejection in own}))
+        print(f"  {scan}, {count} times with {names}; the first: {own[0].reason}")
+    print(f"draws that kept too few points: {discarded} of {drawn} ({discarded / drawn:.1%})")
+    for what, names in (
+        ("scans", [report.scan for report in reports]),
+        ("shapes", [report.shape for report in reports]),
+    ):
+        counts = Counter(names).most_common()
+        print(f"{what}: " + ", ".join(f"{name} {count}" for name, count in counts))
+
+
+if __name__ == "__main__":
+    app.run(main)

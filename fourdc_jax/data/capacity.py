@@ -1,0 +1,46 @@
+"""How many rows the networks' levels need for the data: measured, with a margin."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Int
+
+from fourdc_jax.data.batches import Capacity
+from fourdc_jax.data.samples import SampleMaker
+
+
+@dataclass(frozen=True)
+class CapacityParams:
+    """Rows of one sample at every level: given, or where empty, measured.
+
+    num_samples: samples measured. margin: factor on the largest of them. multiple: rounds up.
+    """
+
+    num_samples: int
+    margin: float
+    multiple: int
+    rows_3d: tuple[int, ...]
+    rows_4d: tuple[int, ...]
+
+
+def measure_capacity(maker: SampleMaker, params: CapacityParams) -> Capacity:
+    """Rows at every level of the 3D and the 4D network that all but rare samples fit.
+
+    The largest need of `num_samples` samples spread over the first epoch, times the margin,
+    rounded up. It depends on the data and the configuration only, so that a resumed run compiles
+    the same program. A sample that needs more is no silent loss: the loader reports it by name
+    and crops it or stops, as configured.
+    """
+    count = min(params.num_samples, len(maker))
+    indices = np.unique(np.linspace(0, len(maker) - 1, count).round().astype(int))
+    needs = [maker.make_sample(0, int(index), capacity=None)[0].needed for index in indices]
+    return Capacity(
+        add_margin(np.array([need.rows_3d for need in needs]), params),
+        add_margin(np.array([need.rows_4d for need in needs]), params),
+    )
+
+
+def add_margin(rows: Int[np.ndarray, "samples levels"], params: CapacityParams) -> tuple[int, ...]:
+    """The largest of every level, times the margin, rounded up; a coarser level is no larger."""
+    wanted = np.ceil(rows.max(axis=0) * params.margin / params.multiple)
+    return tuple(int(value) * params.multiple for value in wanted)

@@ -1,0 +1,222 @@
+"""4DContrast's pre-training model: a 3D and a 4D network, read at tracks (figure 3)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Bool, Float, Int32, Shaped
+
+from fourdc_jax.models.architectures import BlockType, find_architecture
+from fourdc_jax.models.heads import Encoder, Predictor, gather_rows
+from fourdc_jax.models.unet import SparseUNet
+from fourdc_jax.sparse.pyramid import Implementation, KernelType
+
+
+@dataclass(frozen=True)
+class NetworkParams:
+    """One U-Net: by name, or with `architecture` empty by its planes, layers and block.
+
+    The rest is explained at `SparseUNet`.
+    """
+
+    architecture: str
+    planes: tuple[int, ...]
+    layers: tuple[int, ...]
+    block: BlockType
+    stem_channels: int
+    stem_kernel_size: tuple[int, ...]
+    kernel_type: KernelType
+    batch_norm_momentum: float
+    block_batch_norm_momentum: float
+
+
+@dataclass(frozen=True)
+class ContrastParams:
+    """Both networks and their heads, which have the same shape in 3D and 4D.
+
+    features: channels of the projections z and the predictions p.
+    projection_batch_norm: normalise z without scale and bias, as SimSiam ends its projector.
+    predictor_hidden: channels between the predictor's two layers.
+    dtype: of features and matrix products.
+    remat: recompute residual blocks in the backward pass, which saves memory and costs time.
+    """
+
+    network_3d: NetworkParams
+    network_4d: NetworkParams
+    features: int
+    projection_batch_norm: bool
+    predictor_hidden: int
+    dtype: Literal["float32", "bfloat16"]
+    remat: bool
+
+
+class TrackFeatures(NamedTuple):
+    """Predictions p and projections z of one network at the frames of tracks, where `present`."""
+
+    p: Float[Array, "b m t c"]
+    z: Float[Array, "b m t c"]
+    present: Bool[Array, "b m t"]
+
+
+class ContrastOutput(NamedTuple):
+    """Features of the 3D and, where it is on, of the 4D network; needed and available rows."""
+
+    features_3d: TrackFeatures
+    features_4d: TrackFeatures | None
+    limits: Mapping[str, tuple[Int32[Array, ""], int]]
+
+
+class FourDContrast(nn.Module):
+    """Encoders and predictors of section 3.2: p = P(Phi(F)), z = Phi(F), in 3D and in 4D.
+
+    The 3D network sees every frame on its own (as a batch item), the 4D network the whole sequence.
+
+    Attributes:
+      encoder_3d, predictor_3d: Phi_3D and P_3D. All parameters of Phi_3D sit under "encoder_3d";
+        its U-Net's, which downstream tasks load, under "encoder_3d/unet".
+      encoder_4d, predictor_4d: Phi_4D and P_4D; None where no loss needs them.
+      capacities_3d, capacities_4d: rows of the pyramids' levels.
+    """
+
+    encoder_3d: Encoder
+    predictor_3d: Predictor
+    encoder_4d: Encoder | None
+    predictor_4d: Predictor | None
+    capacities_3d: Sequence[int]
+    capacities_4d: Sequence[int]
+
+    def __call__(self, batch: Mapping[str, Shaped[Array, "..."]], *, train: bool) -> ContrastOutput:
+        """Runs the networks on one pre-training batch.
+
+        Args:
+          batch: `coords_3d` int32 [n3, 4] (sequence * t + frame, x, y, z), `num_rows_3d`,
+            `features_3d` [n3, c], `tracks_3d` int32 [b, m, t] (row of each track in each frame, -1
+            where absent), and the same for 4D with `coords_4d` int32 [n4, 5] (sequence, x, y, z,
+            frame).
+          train: use the batch's statistics and update the running ones.
+        """
+        features_3d, limits = run_network(
+            self.encoder_3d, self.predictor_3d, self.capacities_3d, batch, "3d", train
+        )
+        if self.encoder_4d is None:
+            return ContrastOutput(features_3d, None, limits)
+        features_4d, limits_4d = run_network(
+            self.encoder_4d, self.predictor_4d, self.capacities_4d, batch, "4d", train
+        )
+        return ContrastOutput(features_3d, features_4d, limits | limits_4d)
+
+    def encode_scan(
+        self,
+        coords: Int32[Array, "n 4"],
+        features: Float[Array, "n c_in"],
+        capacities: Sequence[int],
+    ) -> Float[Array, "n c"]:
+        """Projections z of a scan without padding, with the running statistics."""
+        num_rows = jnp.asarray(coords.shape[0], jnp.int32)
+        pyramid = self.encoder_3d.unet.build_pyramid(coords, num_rows, capacities)
+        return self.encoder_3d(features, pyramid, train=False)
+
+
+def run_network(
+    encoder: Encoder,
+    predictor: Predictor,
+    capacities: Sequence[int],
+    batch: Mapping[str, Shaped[Array, "..."]],
+    which: Literal["3d", "4d"],
+    train: bool,
+) -> tuple[TrackFeatures, dict[str, tuple[Int32[Array, ""], int]]]:
+    """One network on its part of the batch: features at the tracks, and the pyramid's limits."""
+    num_rows, tracks = batch[f"num_rows_{which}"], batch[f"tracks_{which}"]
+    pyramid = encoder.unet.build_pyramid(batch[f"coords_{which}"], num_rows, capacities)
+    z = encoder(batch[f"features_{which}"], pyramid, train=train)  # (n, c)
+    p = predictor(z, num_rows, tracks, train=train)  # (b, m, t, c)
+    limits = {f"{name}_{which}": limit for name, limit in pyramid.limits.items()}
+    return TrackFeatures(p, gather_rows(z, tracks), tracks >= 0), limits
+
+
+def make_contrast(
+    params: ContrastParams,
+    capacities_3d: Sequence[int],
+    capacities_4d: Sequence[int],
+    *,
+    with_4d: bool,
+    stride_time: bool,
+    axis_name: str | None,
+    implementation: Implementation,
+) -> FourDContrast:
+    """The model that the parameters describe.
+
+    Args:
+      params: networks and heads.
+      capacities_3d, capacities_4d: rows of a micro-batch at the five levels.
+      with_4d: whether any loss needs the 4D network.
+      stride_time: whether the 4D network's levels stride time as they stride space.
+      axis_name: device axis over which batch statistics are taken.
+      implementation: of the sparse operations, see kernels.
+
+    Raises:
+      ValueError: an architecture that is not known, or planes and layers that are not eight each.
+    """
+
+    def make_network(network: NetworkParams, dimension: int) -> tuple[Encoder, Predictor]:
+        stride = (2, 2, 2, 2 if stride_time else 1)[:dimension]
+        unet = make_unet(network, params, stride, axis_name, implementation)
+        encoder = Encoder(unet, params.features, params.projection_batch_norm)
+        momentum = network.batch_norm_momentum
+        return encoder, Predictor(params.predictor_hidden, momentum, axis_name)
+
+    networks_4d = make_network(params.network_4d, 4) if with_4d else (None, None)
+    return FourDContrast(
+        *make_network(params.network_3d, 3),
+        *networks_4d,
+        capacities_3d=tuple(capacities_3d),
+        capacities_4d=tuple(capacities_4d),
+    )
+
+
+def make_unet(
+    network: NetworkParams,
+    params: ContrastParams,
+    stride: tuple[int, ...],
+    axis_name: str | None,
+    implementation: Implementation,
+) -> SparseUNet:
+    """The U-Net of one network, without a final layer: the encoder's projection takes its place."""
+    dimension = len(stride)
+    block, planes, layers = network.block, network.planes, network.layers
+    if network.architecture:
+        if planes or layers:
+            raise ValueError(
+                f"the {dimension}D network is given by the name {network.architecture!r} and by "
+                f"planes {planes} and layers {layers}: leave one of them empty."
+            )
+        block, planes, layers = find_architecture(network.architecture)
+    if len(planes) != 8 or len(layers) != 8:
+        raise ValueError(
+            f"the {dimension}D network has {len(planes)} planes and {len(layers)} layers: give one "
+            "of each for its 8 stages, or the name of an architecture."
+        )
+    if len(network.stem_kernel_size) != dimension:
+        raise ValueError(
+            f"stem_kernel_size {network.stem_kernel_size} of the {dimension}D network needs one "
+            f"entry for each of its {dimension} axes."
+        )
+    return SparseUNet(
+        dimension=dimension,
+        planes=planes,
+        layers=layers,
+        out_channels=None,
+        block=block,
+        stem_channels=network.stem_channels,
+        stem_kernel_size=network.stem_kernel_size,
+        kernel_type=network.kernel_type,
+        stride=stride,
+        batch_norm_momentum=network.batch_norm_momentum,
+        block_batch_norm_momentum=network.block_batch_norm_momentum,
+        dtype=params.dtype,
+        remat=params.remat,
+        axis_name=axis_name,
+        implementation=implementation,
+    )

@@ -1,0 +1,196 @@
+"""The sparse residual U-Net (MinkUNet, Res16UNet) in any dimension."""
+
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import jax.numpy as jnp
+from flax import linen as nn
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float, Int32
+
+from fourdc_jax.models.architectures import BlockType, find_architecture
+from fourdc_jax.sparse.batch_norm import MaskedBatchNorm
+from fourdc_jax.sparse.layers import Pointwise, SparseConv, StridedConv, TransposedConv
+from fourdc_jax.sparse.pyramid import (
+    Implementation,
+    KernelType,
+    Level,
+    Pyramid,
+    build_pyramid,
+)
+
+Norm = Callable[..., MaskedBatchNorm]
+BOTTLENECK_EXPANSION = 4
+
+
+class BasicBlock(nn.Module):
+    """Two 3^d convolutions and a shortcut, activated after the addition."""
+
+    planes: int
+    norm: Norm
+    shortcut_norm: Norm
+    implementation: Implementation
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "n c_in"], level: Level, train: bool
+    ) -> Float[Array, "n c_out"]:
+        conv = partial(SparseConv, self.planes, self.implementation)
+        rows = level.num_rows
+        y = conv(name="conv1")(x, level.kernel_map)
+        y = nn.relu(self.norm(name="norm1")(y, rows, train=train))
+        y = conv(name="conv2")(y, level.kernel_map)
+        y = self.norm(name="norm2")(y, rows, train=train)
+        if x.shape[-1] != self.planes:
+            x = Pointwise(self.planes, name="shortcut_conv")(x, rows)
+            x = self.shortcut_norm(name="shortcut_norm")(x, rows, train=train)
+        return nn.relu(y + x)
+
+
+class BottleneckBlock(nn.Module):
+    """1x1x1, 3^d and 1x1x1 convolutions and a shortcut; puts out four times `planes` channels."""
+
+    planes: int
+    norm: Norm
+    shortcut_norm: Norm
+    implementation: Implementation
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "n c_in"], level: Level, train: bool
+    ) -> Float[Array, "n c_out"]:
+        features = self.planes * BOTTLENECK_EXPANSION
+        rows = level.num_rows
+        y = Pointwise(self.planes, name="conv1")(x, rows)
+        y = nn.relu(self.norm(name="norm1")(y, rows, train=train))
+        y = SparseConv(self.planes, self.implementation, name="conv2")(y, level.kernel_map)
+        y = nn.relu(self.norm(name="norm2")(y, rows, train=train))
+        y = Pointwise(features, name="conv3")(y, rows)
+        y = self.norm(name="norm3")(y, rows, train=train)
+        if x.shape[-1] != features:
+            x = Pointwise(features, name="shortcut_conv")(x, rows)
+            x = self.shortcut_norm(name="shortcut_norm")(x, rows, train=train)
+        return nn.relu(y + x)
+
+
+class SparseUNet(nn.Module):
+    """Sparse residual U-Net over five tensor strides, for every dimension by one class.
+
+    Stem, four times (strided convolution, residual stage), four times (transposed convolution,
+    concatenation with the encoder's features, residual stage), and a final 1x1x1 layer with bias.
+
+    Attributes:
+      dimension: 3 for scans, 4 for sequences of scans.
+      planes: width of the eight residual stages.
+      layers: residual blocks of the eight stages.
+      out_channels: of the final layer; None leaves it out and returns the last stage's features.
+      block: "basic" or "bottleneck".
+      stem_channels: of the first two convolutions.
+      stem_kernel_size: of the first convolution, one size or one for each axis.
+      kernel_type: of the residual blocks' 3^d kernel: "hypercube", "hypercross" or "hybrid".
+      stride: from level to level, for each axis; None is 2 on all. (2, 2, 2, 1) keeps time.
+      batch_norm_momentum: weight of the batch in running statistics: stem, down, up, shortcuts.
+      block_batch_norm_momentum: likewise inside residual blocks. SpatioTemporalSegmentation,
+        PointContrast and CSC leave 0.1 there, whatever their bn_momentum says.
+      dtype: of features and matrix products; parameters, statistics and sums are float32.
+      remat: recompute the residual blocks in the backward pass instead of keeping their features.
+      axis_name: device axis over which batch statistics are taken.
+      implementation: of the sparse operations, see kernels.
+    """
+
+    dimension: int
+    planes: Sequence[int]
+    layers: Sequence[int]
+    out_channels: int | None
+    block: BlockType = "basic"
+    stem_channels: int = 32
+    stem_kernel_size: int | tuple[int, ...] = 3
+    kernel_type: KernelType = "hypercube"
+    stride: tuple[int, ...] | None = None
+    batch_norm_momentum: float = 0.1
+    block_batch_norm_momentum: float = 0.1
+    dtype: DTypeLike = jnp.float32
+    remat: bool = False
+    axis_name: str | None = None
+    implementation: Implementation = "auto"
+
+    @classmethod
+    def named(
+        cls, name: str, *, dimension: int, out_channels: int | None, **options
+    ) -> "SparseUNet":
+        """The U-Net that the field knows by `name`, for example "Res16UNet34C" or "MinkUNet14"."""
+        block, planes, layers = find_architecture(name)
+        return cls(dimension, planes, layers, out_channels, block, **options)
+
+    def build_pyramid(
+        self,
+        coords: Int32[Array, "n columns"],
+        num_rows: Int32[Array, ""],
+        capacities: Sequence[int],
+    ) -> Pyramid:
+        """The maps that this network needs; see `fourdc_jax.sparse.pyramid.build_pyramid`."""
+        if len(capacities) != 5:
+            raise ValueError(f"a U-Net needs the capacities of 5 levels, got {tuple(capacities)}.")
+        return build_pyramid(
+            coords,
+            num_rows,
+            capacities=capacities,
+            stride=self._stride,
+            kernel_type=self.kernel_type,
+            stem_kernel_size=self.stem_kernel_size,
+            implementation=self.implementation,
+        )
+
+    @property
+    def _stride(self) -> tuple[int, ...]:
+        return (2,) * self.dimension if self.stride is None else tuple(self.stride)
+
+    @nn.compact
+    def __call__(
+        self, features: Float[Array, "n c_in"], pyramid: Pyramid, *, train: bool
+    ) -> Float[Array, "n c_out"]:
+        norm = partial(MaskedBatchNorm, momentum=self.batch_norm_momentum, axis_name=self.axis_name)
+        options = {"kernel_volume": math.prod(self._stride), "implementation": self.implementation}
+
+        def activate(x, level, name):
+            return nn.relu(norm(name=name)(x, pyramid.levels[level].num_rows, train=train))
+
+        x = features.astype(self.dtype)
+        x = SparseConv(self.stem_channels, self.implementation, name="stem_conv")(
+            x, pyramid.stem_map
+        )
+        x = activate(x, 0, "stem_norm")
+        skips = []
+        for level in range(1, 5):
+            skips.append(x)
+            down = pyramid.downsamples[level - 1]
+            x = StridedConv(x.shape[-1], **options, name=f"down{level}_conv")(x, down)
+            x = activate(x, level, f"down{level}_norm")
+            x = self._stage(x, level, pyramid.levels[level], norm, train)
+        for stage, level in zip(range(5, 9), (3, 2, 1, 0)):
+            down = pyramid.downsamples[level]
+            x = TransposedConv(self.planes[stage - 1], **options, name=f"up{stage}_conv")(x, down)
+            x = activate(x, level, f"up{stage}_norm")
+            x = jnp.concatenate([x, skips.pop()], axis=1)
+            x = self._stage(x, stage, pyramid.levels[level], norm, train)
+        if self.out_channels is None:
+            return x
+        final = Pointwise(self.out_channels, use_bias=True, name="final")
+        return final(x, pyramid.levels[0].num_rows)
+
+    def _stage(self, x, stage: int, level: Level, norm: Norm, train: bool):
+        """The residual blocks of stage 1 to 8."""
+        block = BasicBlock if self.block == "basic" else BottleneckBlock
+        if self.remat:
+            block = nn.remat(block, static_argnums=(3,))
+        block_norm = partial(norm, momentum=self.block_batch_norm_momentum)
+        for index in range(1, self.layers[stage - 1] + 1):
+            x = block(
+                self.planes[stage - 1],
+                block_norm,
+                norm,
+                self.implementation,
+                name=f"stage{stage}_block{index}",
+            )(x, level, train)
+        return x

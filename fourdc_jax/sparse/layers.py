@@ -1,0 +1,83 @@
+"""Flax layers of sparse networks: convolutions on a pyramid's maps.
+
+Features enter and leave with padded rows 0. Parameters are float32 and are cast to the dtype of
+the features, so that the dtype chosen at the network's entry is the compute dtype throughout;
+accumulation is float32.
+"""
+
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Float, Int32
+
+import kernels
+from fourdc_jax.sparse.initializers import minkowski_uniform
+
+
+class SparseConv(nn.Module):
+    """Submanifold convolution: every row reads its neighbours of the same level. No bias."""
+
+    features: int
+    implementation: kernels.Implementation = "auto"
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "n c_in"], kernel_map: kernels.KernelMap
+    ) -> Float[Array, "n c_out"]:
+        shape = (kernel_map.rows.shape[0], x.shape[-1], self.features)  # (k, c_in, c_out)
+        kernel = self.param("kernel", minkowski_uniform(shape[0] * shape[1]), shape, jnp.float32)
+        kernel = kernel.astype(x.dtype)
+        return kernels.sparse_conv(x, kernel, kernel_map, implementation=self.implementation)
+
+
+class StridedConv(nn.Module):
+    """Convolution to the next coarser level, kernel size = stride. No bias."""
+
+    features: int
+    kernel_volume: int
+    implementation: kernels.Implementation = "auto"
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "fine c_in"], down: kernels.Downsample
+    ) -> Float[Array, "coarse c_out"]:
+        shape = (self.kernel_volume, x.shape[-1], self.features)  # (k, c_in, c_out)
+        kernel = self.param("kernel", minkowski_uniform(shape[0] * shape[1]), shape, jnp.float32)
+        kernel = kernel.astype(x.dtype)
+        return kernels.strided_conv(x, kernel, down, implementation=self.implementation)
+
+
+class TransposedConv(nn.Module):
+    """Convolution back to the next finer level's coordinates, kernel size = stride. No bias."""
+
+    features: int
+    kernel_volume: int
+    implementation: kernels.Implementation = "auto"
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "coarse c_in"], down: kernels.Downsample
+    ) -> Float[Array, "fine c_out"]:
+        shape = (self.kernel_volume, x.shape[-1], self.features)  # (k, c_in, c_out)
+        kernel = self.param("kernel", minkowski_uniform(shape[0] * shape[2]), shape, jnp.float32)
+        kernel = kernel.astype(x.dtype)
+        return kernels.transposed_conv(x, kernel, down, implementation=self.implementation)
+
+
+class Pointwise(nn.Module):
+    """1x1x1 convolution: one matrix for every row, and optionally a bias on valid rows."""
+
+    features: int
+    use_bias: bool = False
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "n c_in"], num_rows: Int32[Array, ""]
+    ) -> Float[Array, "n c_out"]:
+        shape = (x.shape[-1], self.features)  # (c_in, c_out)
+        initializer = minkowski_uniform(shape[0])
+        kernel = self.param("kernel", initializer, shape, jnp.float32).astype(x.dtype)
+        y = jnp.dot(x, kernel, preferred_element_type=jnp.float32)  # (n, c_out)
+        if self.use_bias:
+            y = y + self.param("bias", initializer, (self.features,), jnp.float32)
+            y = kernels.zero_padding(y, num_rows)
+        return y.astype(x.dtype)

@@ -1,0 +1,80 @@
+"""Refuse early what would fail late: senseless numbers, an unwritable workdir, a full disk."""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from fourdc_jax.train.checkpoints import FOLDER
+from fourdc_jax.train.task import Task
+
+
+def check_values(config: ConfigDict, task: Task) -> None:
+    """Raises ValueError for values of the run with which no training is possible."""
+    at_least_one = {
+        "total_steps": config.total_steps,
+        "batch_size": config.batch_size,
+        "accumulate": config.accumulate,
+        "checkpoint.every": config.checkpoint.every,
+        "checkpoint.keep_last": config.checkpoint.keep_last,
+        "log.every": config.log.every,
+    }
+    for key, value in at_least_one.items():
+        if value < 1:
+            raise ValueError(f"config.{key} is {value}; it must be at least 1")
+    known = ["", "total", *task.weights, *task.alarms]
+    if config.checkpoint.best_metric not in known:
+        raise ValueError(
+            f"config.checkpoint.best_metric is {config.checkpoint.best_metric!r}; {task.name!r} "
+            f"has {known}"
+        )
+
+
+def check_workdir(workdir: Path) -> None:
+    """Creates the workdir and proves that files can be written in it.
+
+    Raises:
+      PermissionError: if not; says why and what to do.
+    """
+    try:
+        Path(workdir).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=workdir) as probe:
+            probe.write(b"\0" * 4096)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise PermissionError(
+            f"cannot write to --workdir={workdir} ({reason}); choose a writable folder on a disk "
+            "with room, or change this one's permissions"
+        ) from error
+
+
+def check_disk(workdir: Path, checkpoint_bytes: int, num_checkpoints: int) -> None:
+    """Raises unless the disk can hold all checkpoints that the run will keep.
+
+    Checkpoints that are there already count as room: they are among those kept, or make way.
+
+    Args:
+      workdir: an existing folder.
+      checkpoint_bytes: of one checkpoint, uncompressed.
+      num_checkpoints: on disk at worst, the one being written included.
+
+    Raises:
+      OSError: with both numbers and what to do.
+    """
+    needed = checkpoint_bytes * num_checkpoints
+    saved = (Path(workdir) / FOLDER).rglob("*")
+    there = sum(file.stat().st_size for file in saved if file.is_file())
+    free = shutil.disk_usage(workdir).free
+    if needed > free + there:
+        raise OSError(
+            f"{workdir} has {gigabytes(free)} free, but {num_checkpoints} checkpoints of "
+            f"{gigabytes(checkpoint_bytes)} need {gigabytes(needed)}; free some room, choose a "
+            "--workdir on a larger disk, or lower config.checkpoint.keep_last (or raise "
+            "keep_every)"
+        )
+
+
+def gigabytes(count: int) -> str:
+    """Bytes for people."""
+    return f"{count / 1e9:.3g} GB"

@@ -1,0 +1,75 @@
+"""`<workdir>/config.json`: what a run was started with, and what may change when it resumes."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+FILE = "config.json"
+FREE = ("total_steps", "log", "checkpoint")  # keys that do not alter the steps of a run
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replaces a file at once: a reader, or a killed writer, never leaves half of it."""
+    draft = path.with_name(path.name + ".tmp")
+    with draft.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+
+
+def write_config(workdir: Path, config: ConfigDict) -> None:
+    """Writes the config beside the checkpoints."""
+    write_atomically(Path(workdir) / FILE, json.dumps(plain(config), indent=2) + "\n")
+
+
+def check_resumable(workdir: Path, config: ConfigDict) -> None:
+    """Raises unless `config` continues the run of `workdir` as it was started.
+
+    `total_steps` may change (unless the learning rate's polynomial ends there), and so may
+    everything below `log` and `checkpoint`.
+
+    Raises:
+      ValueError: names every other key that differs, with both values.
+      FileNotFoundError: if the workdir holds checkpoints but no config.json.
+    """
+    path = Path(workdir) / FILE
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{workdir} holds checkpoints but no {FILE}, so nobody can tell what they continue; "
+            "choose a new --workdir"
+        )
+    free = set(FREE)
+    if config.optimizer.schedule == "polynomial":
+        free.discard("total_steps")
+    before, now = flatten(json.loads(path.read_text())), flatten(plain(config))
+    changed = [
+        f"{key} (was {before.get(key, 'absent')!r}, is {now.get(key, 'absent')!r})"
+        for key in sorted(before.keys() | now.keys())
+        if before.get(key, "absent") != now.get(key, "absent") and key.split(".")[0] not in free
+    ]
+    if changed:
+        raise ValueError(
+            f"{workdir} holds a run with another config, which these keys would alter midway: "
+            f"{', '.join(changed)}. Restore them, or choose a new --workdir"
+        )
+
+
+def plain(config: ConfigDict) -> dict[str, Any]:
+    """A config as JSON reads it back: dicts, and lists for tuples."""
+    return json.loads(json.dumps(config.to_dict()))
+
+
+def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested dicts -> {"a.b.c": value}."""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat

@@ -1,0 +1,93 @@
+"""A task: the few functions and values that are all the training loop knows.
+
+`fourdc_jax.train` never imports a model or a dataset. Whoever does (`fourdc_jax.tasks`) hands it
+one `Task`.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import jax
+from flax import struct
+
+Batch = Any  # pytree of arrays with static shapes
+Variables = dict[str, Any]  # {"params": pytree, "batch_stats": pytree}
+Mean = tuple[Any, Any]  # (sum, count), scalar arrays of one device; divided once, after psum
+
+
+@struct.dataclass
+class LossOutput:
+    """What one forward pass over one micro-batch on one device returns.
+
+    Attributes:
+      terms: loss term -> (sum, count) of this device, before any psum. The sum is differentiated;
+        the count carries no gradient. The same names as `Task.weights`.
+      batch_stats: the updated running statistics, equal on every device ({} without any).
+      metrics: what else to log -> (sum, count) of this device. Not differentiated.
+      limits: name -> (needed int32[], available int). The run stops where needed > available on
+        any device; `Task.remedies` says what to set.
+    """
+
+    terms: dict[str, Mean]
+    batch_stats: Any
+    metrics: dict[str, Mean] = struct.field(default_factory=dict)
+    limits: dict[str, tuple[Any, Any]] = struct.field(default_factory=dict)
+
+
+@runtime_checkable
+class BatchIterator(Protocol):
+    """Endless batches with a position that can be saved and restored.
+
+    A batch is a pytree of NumPy arrays with leading axes [local_devices, accumulate, ...].
+    """
+
+    def __iter__(self) -> "BatchIterator": ...
+
+    def __next__(self) -> Batch: ...
+
+    def get_state(self) -> Any:
+        """Position after the last batch handed out: bytes, or a value that JSON can hold."""
+        ...
+
+    def set_state(self, position: Any) -> None:
+        """Continue after the batch at which `get_state` returned `position`."""
+        ...
+
+    def close(self) -> None:
+        """End worker processes and threads."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """Everything the training loop knows of a model and its data.
+
+    Attributes:
+      name: for messages and the summary.
+      init: (rng, batch) -> {"params": ..., "batch_stats": ...}; `batch` is one device's micro-batch
+        (no leading axes). Must depend on the batch's shapes only, never on its values.
+      loss: (variables, batch, axis_name) -> `LossOutput`; `axis_name` is the device axis for global
+        batch statistics. Pure; called inside pmap, once per micro-batch.
+      weights: loss term -> its weight. total = sum_k weights[k] * psum(sum_k) / psum(count_k).
+      batches: (position | None) -> `BatchIterator` of this process, starting after `position`.
+      batch_size: samples an optimiser step, over all devices, processes and micro-batches.
+      unit: what a sample is called, plural, as in "3.2 sequences/s".
+      alarms: metric -> the lowest healthy value; the loop warns loudly below it. For the collapse
+        alarm: "feature_std_3d" -> config.log.collapse_fraction / sqrt(feature dimension).
+      remedies: limit -> one sentence: what to set where that limit is exceeded.
+      report: (workdir, state, history) -> None; pictures and tables once training has finished, on
+        process 0. `history` is the list of metrics.jsonl's lines, as dicts.
+    """
+
+    name: str
+    init: Callable[[jax.Array, Batch], Variables]
+    loss: Callable[[Variables, Batch, str | None], LossOutput]
+    weights: Mapping[str, float]
+    batches: Callable[[Any], BatchIterator]
+    batch_size: int
+    unit: str
+    alarms: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    remedies: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    report: Callable[[Path, Any, list[dict[str, Any]]], None] | None = None

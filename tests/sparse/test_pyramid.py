@@ -1,0 +1,105 @@
+"""The pyramid's levels, its limits, and the layers that run on it."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import kernels
+from fourdc_jax.sparse.initializers import minkowski_uniform
+from fourdc_jax.sparse.layers import Pointwise, SparseConv, StridedConv, TransposedConv
+from fourdc_jax.sparse.pyramid import build_pyramid
+
+OPTIONS = {"stride": (2, 2, 2), "kernel_type": "hypercube", "stem_kernel_size": 3}
+
+
+def random_coords(n=200):
+    coords = np.random.default_rng(0).integers(-9, 9, (n, 4))
+    coords[:, 0] = np.abs(coords[:, 0]) % 2
+    return np.unique(coords, axis=0).astype(np.int32)
+
+
+@pytest.fixture(scope="module")
+def pyramid():
+    coords = jnp.asarray(random_coords())
+    build = jax.jit(
+        lambda c: build_pyramid(c, jnp.int32(len(c)), capacities=(len(c),) * 3, **OPTIONS)
+    )
+    return build(coords)
+
+
+def test_levels_are_the_floored_coordinates(pyramid):
+    coords = random_coords()
+    for index, level in enumerate(pyramid.levels):
+        size = 2**index
+        floored = np.concatenate([coords[:, :1], coords[:, 1:] // size * size], axis=1)
+        expected = np.unique(floored, axis=0)
+        assert int(level.num_rows) == len(expected)
+        rows = np.asarray(level.coords)[: len(expected)]
+        np.testing.assert_array_equal(np.unique(rows, axis=0), expected)
+
+
+def test_level_maps_use_the_level_stride(pyramid):
+    """Row of offset +x on level 1 is the neighbour two voxels on."""
+    level = pyramid.levels[1]
+    coords = np.asarray(level.coords)[: int(level.num_rows)]
+    row_of = {tuple(c): row for row, c in enumerate(coords)}
+    plus_x = kernels.kernel_offsets(3, 3).tolist().index([1, 0, 0])
+    expected = [row_of.get((b, x + 2, y, z), -1) for b, x, y, z in coords.tolist()]
+    np.testing.assert_array_equal(level.kernel_map.rows[plus_x, : len(coords)], expected)
+    assert max(expected) >= 0
+
+
+def test_limits_say_what_was_needed():
+    """Too small a capacity and duplicated coordinates show, and nothing else does."""
+    coords = random_coords()
+    twice = jnp.asarray(np.concatenate([coords, coords[:3]]))
+    pyramid = build_pyramid(twice, jnp.int32(len(twice)), capacities=(len(twice), 10), **OPTIONS)
+    floored = np.concatenate([coords[:, :1], coords[:, 1:] // 2], axis=1)
+    needed, available = pyramid.limits["rows_level_1"]
+    assert (int(needed), available) == (len(np.unique(floored, axis=0)), 10)
+    assert tuple(map(int, pyramid.limits["duplicate_coordinates"])) == (3, 0)
+
+
+def test_stride_must_fit_the_dimension():
+    with pytest.raises(ValueError, match="stride"):
+        build_pyramid(jnp.zeros((2, 5), jnp.int32), jnp.int32(1), capacities=(2, 2), **OPTIONS)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_layers_keep_dtype_and_padding(dtype):
+    """Every layer: float32 parameters with MinkowskiEngine's bound, output in the input's dtype."""
+    coords = random_coords()
+    n, capacity = len(coords), len(coords) + 5
+    padded = np.full((capacity, 4), kernels.PAD_COORDINATE, np.int32)
+    padded[:n] = coords
+    pyramid = build_pyramid(
+        jnp.asarray(padded), jnp.int32(n), capacities=(capacity, capacity), **OPTIONS
+    )
+    fine, coarse = pyramid.levels
+    down = pyramid.downsamples[0]
+    x = jnp.zeros((capacity, 4), dtype).at[:n].set(1)
+    y = jnp.zeros((capacity, 4), dtype).at[: int(coarse.num_rows)].set(1)
+    cases = [
+        (SparseConv(6), (x, fine.kernel_map), fine, 27 * 4),
+        (StridedConv(6, 8), (x, down), coarse, 8 * 4),
+        (TransposedConv(6, 8), (y, down), fine, 8 * 6),
+        (Pointwise(6, use_bias=True), (x, fine.num_rows), fine, 4),
+    ]
+    for layer, arguments, level, fan in cases:
+        out, variables = layer.init_with_output(jax.random.key(0), *arguments)
+        assert out.dtype == jnp.dtype(dtype)
+        assert out.shape == (capacity, 6)
+        assert np.asarray(out[: int(level.num_rows)]).any()
+        assert not np.asarray(out[int(level.num_rows) :]).any()
+        for parameter in jax.tree.leaves(variables["params"]):
+            assert parameter.dtype == jnp.float32
+            assert jnp.abs(parameter).max() <= fan**-0.5
+        assert jnp.abs(variables["params"]["kernel"]).max() > 0.8 * fan**-0.5
+
+
+def test_initializer_is_uniform():
+    values = minkowski_uniform(16)(jax.random.key(0), (10_000,), jnp.float32)
+    assert float(values.min()) == pytest.approx(-0.25, abs=1e-3)
+    assert float(values.max()) == pytest.approx(0.25, abs=1e-3)
+    assert float(values.std()) == pytest.approx(0.5 / 12**0.5, rel=0.02)

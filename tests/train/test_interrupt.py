@@ -1,0 +1,26 @@
+"""The first signal asks, the second one acts."""
+
+import os
+import signal
+
+import pytest
+
+from fourdc_jax.train.interrupt import Interrupt
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_first_signal_only_sets_the_request(number):
+    before = signal.getsignal(number)
+    with Interrupt() as interrupt:
+        assert not interrupt.requested
+        os.kill(os.getpid(), number)
+        assert interrupt.requested
+        assert signal.getsignal(number) is before  # the second one acts as usual
+    assert signal.getsignal(number) is before
+
+
+def test_the_second_ctrl_c_interrupts():
+    with Interrupt():
+        os.kill(os.getpid(), signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)

@@ -1,0 +1,38 @@
+"""What would fail late is refused early, with both numbers and what to do."""
+
+import collections
+import shutil
+
+import pytest
+
+from fourdc_jax.train import preflight
+
+
+def test_a_workdir_is_created_and_left_empty(tmp_path):
+    preflight.check_workdir(tmp_path / "a" / "b")
+    assert list((tmp_path / "a" / "b").iterdir()) == []
+
+
+def test_an_unwritable_workdir_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(PermissionError, match="choose a writable folder") as info:
+        preflight.check_workdir(tmp_path / "file" / "run")
+    assert str(tmp_path / "file" / "run") in str(info.value)
+
+
+def test_a_small_disk_is_told_with_both_numbers(tmp_path, monkeypatch):
+    usage = collections.namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10**10, 0, 2 * 10**9))
+    preflight.check_disk(tmp_path, checkpoint_bytes=5 * 10**8, num_checkpoints=4)
+    with pytest.raises(OSError, match=r"has 2 GB free, but 5 checkpoints of 0\.5 GB need 2\.5 GB"):
+        preflight.check_disk(tmp_path, checkpoint_bytes=5 * 10**8, num_checkpoints=5)
+
+
+def test_checkpoints_already_there_count_as_room(tmp_path, monkeypatch):
+    usage = collections.namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10**6, 0, 600))
+    (tmp_path / "checkpoints" / "3").mkdir(parents=True)
+    (tmp_path / "checkpoints" / "3" / "data").write_bytes(bytes(500))
+    preflight.check_disk(tmp_path, checkpoint_bytes=500, num_checkpoints=2)
+    with pytest.raises(OSError, match="3 checkpoints"):
+        preflight.check_disk(tmp_path, checkpoint_bytes=500, num_checkpoints=3)
