@@ -1,6 +1,6 @@
 """The pyramid of tensor strides that all layers of a sparse U-Net share."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from flax import struct
 from jaxtyping import Array, Int32
@@ -26,15 +26,25 @@ class Pyramid:
       levels: from fine (tensor stride 1) to coarse.
       downsamples: entry i joins levels[i] and levels[i + 1], in both directions.
       stem_map: the first convolution's map on level 0.
-      limits: what was needed -> (needed, available); a result is only right where every needed is
-        at most its available: rows of each coarser level against its capacity, duplicate
-        coordinates against 0.
+      num_duplicates: rows of level 0 whose coordinate a lower row has.
     """
 
     levels: tuple[Level, ...]
     downsamples: tuple[kernels.Downsample, ...]
     stem_map: kernels.KernelMap
-    limits: Mapping[str, tuple[Int32[Array, ""], int]]
+    num_duplicates: Int32[Array, ""]
+
+    @property
+    def limits(self) -> dict[str, tuple[Int32[Array, ""], int]]:
+        """Name -> (needed, available); results are right only where no need exceeds what there is.
+
+        Rows of each coarser level against its capacity, and duplicate coordinates against 0.
+        """
+        rows = {
+            f"rows_level_{level}": (down.rows_needed, down.coords.shape[0])
+            for level, down in enumerate(self.downsamples, 1)
+        }
+        return {"duplicate_coordinates": (self.num_duplicates, 0), **rows}
 
 
 def build_pyramid(
@@ -71,7 +81,7 @@ def build_pyramid(
 
     tensor_stride = (1,) * dimension
     table = kernels.build_hash_table(coords, num_rows, implementation=implementation)
-    limits = {"duplicate_coordinates": (table.num_duplicates, 0)}
+    num_duplicates = table.num_duplicates
     stem_map = kernels.build_kernel_map(
         coords, num_rows, kernel_size=stem_kernel_size, table=table, implementation=implementation
     )
@@ -89,7 +99,6 @@ def build_pyramid(
             coords, num_rows, table = down.coords, down.num_rows, None
             tensor_stride = tuple(s * t for s, t in zip(stride, tensor_stride))
             downsamples.append(down)
-            limits[f"rows_level_{index}"] = (down.rows_needed, capacity)
         kernel_map = kernels.build_kernel_map(
             coords,
             num_rows,
@@ -100,4 +109,4 @@ def build_pyramid(
             implementation=implementation,
         )
         levels.append(Level(coords, num_rows, kernel_map))
-    return Pyramid(tuple(levels), tuple(downsamples), stem_map, limits)
+    return Pyramid(tuple(levels), tuple(downsamples), stem_map, num_duplicates)

@@ -1,5 +1,7 @@
 """The pyramid's levels, its limits, and the layers that run on it."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,13 +21,15 @@ def random_coords(n=200):
     return np.unique(coords, axis=0).astype(np.int32)
 
 
+@functools.partial(jax.jit, static_argnums=2)
+def build(coords, num_rows, capacities):
+    return build_pyramid(coords, num_rows, capacities=capacities, **OPTIONS)
+
+
 @pytest.fixture(scope="module")
 def pyramid():
     coords = jnp.asarray(random_coords())
-    build = jax.jit(
-        lambda c: build_pyramid(c, jnp.int32(len(c)), capacities=(len(c),) * 3, **OPTIONS)
-    )
-    return build(coords)
+    return build(coords, jnp.int32(len(coords)), (len(coords),) * 3)
 
 
 def test_levels_are_the_floored_coordinates(pyramid):
@@ -54,7 +58,7 @@ def test_limits_say_what_was_needed():
     """Too small a capacity and duplicated coordinates show, and nothing else does."""
     coords = random_coords()
     twice = jnp.asarray(np.concatenate([coords, coords[:3]]))
-    pyramid = build_pyramid(twice, jnp.int32(len(twice)), capacities=(len(twice), 10), **OPTIONS)
+    pyramid = build(twice, jnp.int32(len(twice)), (len(twice), 10))
     floored = np.concatenate([coords[:, :1], coords[:, 1:] // 2], axis=1)
     needed, available = pyramid.limits["rows_level_1"]
     assert (int(needed), available) == (len(np.unique(floored, axis=0)), 10)
@@ -73,9 +77,7 @@ def test_layers_keep_dtype_and_padding(dtype):
     n, capacity = len(coords), len(coords) + 5
     padded = np.full((capacity, 4), kernels.PAD_COORDINATE, np.int32)
     padded[:n] = coords
-    pyramid = build_pyramid(
-        jnp.asarray(padded), jnp.int32(n), capacities=(capacity, capacity), **OPTIONS
-    )
+    pyramid = build(jnp.asarray(padded), jnp.int32(n), (capacity, capacity))
     fine, coarse = pyramid.levels
     down = pyramid.downsamples[0]
     x = jnp.zeros((capacity, 4), dtype).at[:n].set(1)

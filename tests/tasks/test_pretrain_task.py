@@ -20,6 +20,7 @@ def tiny_config(**changes) -> ConfigDict:
     config.data.num_workers = 0
     config.data.capacity.num_samples = 2
     config.data.capacity.multiple = 128
+    config.data.capacity.margin = 3.0  # room for two micro-batches in the capacity of one
     config.data.voxels.voxel_3d, config.data.voxels.voxel_4d = 0.2, 0.3
     config.data.voxels.num_tracks = 64
     for network in (config.model.network_3d, config.model.network_4d):
@@ -102,7 +103,7 @@ def join(batch):
         rows = np.concatenate([coords[0][: counts[0]], coords[1][: counts[1]] + offset])
         tracks = batch[f"tracks_{name}"][:, 0]
         shifted = np.where(tracks[1] >= 0, tracks[1] + counts[0], -1)
-        capacity = coords.shape[1]  # of one micro-batch: both fit, for the margin is wide
+        capacity = coords.shape[1]  # of one micro-batch: the margin has room for both
         assert len(rows) <= capacity
         padded = np.full((capacity, coords.shape[-1]), -(2**30), np.int32)
         padded[: len(rows)] = rows
@@ -124,7 +125,7 @@ def test_table_6_variant_without_4d(batch):
     """ "4D data, 3D-3D only": one term, no 4D network anywhere."""
     config = tiny_config(**{"loss.weight_3d4d": 0.0, "loss.weight_4d": 0.0})
     task = pretrain.create_task(config)
-    micro_batch = jax.tree.map(lambda a: a[0, 0], batch)
+    micro_batch = jax.tree.map(lambda a: jnp.asarray(a[0, 0]), batch)
     variables = jax.eval_shape(task.init, jax.random.key(0), micro_batch)
     output = jax.eval_shape(lambda v: task.loss(v, micro_batch, None), variables)
     assert set(task.weights) == set(output.terms) == {"loss_3d"}
