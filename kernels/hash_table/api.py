@@ -43,7 +43,7 @@ def lookup(
 
     Args:
       table: what `build_hash_table(coords, ...)` returned.
-      coords: the indexed coordinates, int32 [n, 1 + d]; every hit is verified against them.
+      coords: the indexed coordinates, int32 [n, 1 + d].
       queries: int32 [q, 1 + d].
 
     Raises:
@@ -55,4 +55,4 @@ def lookup(
             f"got {queries.dtype} {tuple(queries.shape)}."
         )
     resolve(implementation)
-    return xla.lookup(table, coords, queries)
+    return xla.find(table, tuple(queries.T))

@@ -4,9 +4,10 @@ import math
 
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jaxtyping import Array, Int32
 
-from kernels.hash_table import HashTable, build_hash_table, lookup
+from kernels.hash_table.xla import HashTable, build_hash_table, find
 from kernels.kernel_map.maps import LARGEST_TILE, Downsample, KernelMap, PairLists
 from kernels.padding import PAD_COORDINATE, valid_rows
 
@@ -26,9 +27,12 @@ def build_kernel_map(
     if half == 0:
         rows = own[None]
         return KernelMap(rows, num_rows, build_pair_lists(rows[:0]))
-    shifts = np.concatenate([np.zeros((half, 1), np.int32), offsets[:half]], axis=1)
-    queries = coords[None] + jnp.asarray(shifts)[:, None]  # [half, n, 1 + d]
-    found = lookup(table, coords, queries.reshape(half * n, -1)).reshape(half, n)
+    columns = tuple(coords.T)
+
+    def look_up(offset: Int32[Array, "d"]) -> Int32[Array, "n"]:
+        return find(table, (columns[0], *(c + o for c, o in zip(columns[1:], offset))))
+
+    found = lax.map(look_up, jnp.asarray(offsets[:half]))  # [half, n]
     found = jnp.where(valid, found, -1)
     mirrored = _invert(found, n)
     rows = jnp.concatenate([found, own[None], mirrored[::-1]])
@@ -51,7 +55,7 @@ def downsample(
     parent_cells = jnp.floor_divide(cells, factor)
     parent_coords = parent_cells * (spacing * factor)
 
-    first_child = lookup(build_hash_table(parent_coords, num_rows), parent_coords, parent_coords)
+    first_child = find(build_hash_table(parent_coords, num_rows), tuple(parent_coords.T))
     is_first = valid & (first_child == jnp.arange(n, dtype=jnp.int32))
     number = jnp.cumsum(is_first, dtype=jnp.int32) - 1
     rows_needed = jnp.sum(is_first, dtype=jnp.int32)
