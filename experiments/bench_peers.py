@@ -112,8 +112,8 @@ class PeerUNet(torch.nn.Module):
 
 def main(_: list[str]) -> None:
     torch.manual_seed(0)
-    torch.set_num_threads(os.cpu_count())
-    print(f"jax {jax.__version__}, torch {torch.__version__}, {os.cpu_count()} cores")
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    print(f"jax {jax.__version__}, torch {torch.__version__}, {len(os.sched_getaffinity(0))} cores")
     for rows, voxel in zip(ROWS.value, VOXELS.value, strict=True):
         coords = room_voxels(rows, voxel)
         print(f"\n{rows} voxels of {voxel} m")

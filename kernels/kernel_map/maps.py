@@ -30,7 +30,7 @@ class PairLists(NamedTuple):
         A list's last tile is half empty on average; experiments/LOG.md has the measurements.
         """
         rows = self.inputs.shape[1] - LARGEST_TILE
-        return min(LARGEST_TILE, max(128, 1 << (rows // 8).bit_length()))
+        return min(LARGEST_TILE, max(64, 1 << (rows // 8).bit_length()))
 
     def exchanged(self) -> "PairLists":
         """The same pairs with input and output exchanged."""

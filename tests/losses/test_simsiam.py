@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fourdc_jax.losses.simsiam import cross_network_loss, frame_pair_loss, normalize
+from fourdc_jax.losses.simsiam import cross_network_loss, feature_std, frame_pair_loss, normalize
 
 SHAPE = (2, 5, 4, 3)  # sequences, tracks, frames, channels
 
@@ -143,3 +143,27 @@ def test_bfloat16_features_are_summed_in_float32():
     p, z = (jnp.asarray(random_features(i), jnp.bfloat16) for i in range(2))
     term = frame_pair_loss(p, z, random_presence(), "pairs")
     assert term.sum.dtype == jnp.float32
+
+
+def test_feature_std_is_that_of_simsiam():
+    """Per channel over the present, normalised features; 1 / sqrt(c) on the sphere, 0 collapsed."""
+    z, present = random_features(0), random_presence()
+    kept = np.asarray(z, np.float64)[np.asarray(present)]
+    expected = (kept / np.linalg.norm(kept, axis=1, keepdims=True)).std(axis=0).mean()
+    term = feature_std(z, present, None)
+    assert (float(term.sum), float(term.count)) == (pytest.approx(expected, rel=1e-5), 1)
+    collapsed = feature_std(jnp.ones_like(z), present, None)
+    assert float(collapsed.sum) == pytest.approx(0, abs=1e-3)
+    sphere = jax.random.normal(jax.random.key(0), (1, 2000, 1, 16))
+    spread = feature_std(sphere, jnp.ones(sphere.shape[:3], bool), None)
+    assert float(spread.sum) == pytest.approx(16**-0.5, rel=0.02)
+    assert feature_std(z, jnp.zeros_like(present), None).count == 0
+
+
+def test_feature_std_of_two_devices_is_that_of_all_features():
+    z, present = random_features(0), random_presence()
+    stds, counts = jax.pmap(lambda z, p: feature_std(z[None], p[None], "device"), "device")(
+        z, present
+    )
+    np.testing.assert_allclose(stds, feature_std(z, present, None).sum, rtol=1e-5)
+    np.testing.assert_array_equal(counts, 1)

@@ -58,62 +58,63 @@ def test_batch_is_what_the_model_reads(task, batch):
 
 
 def test_two_devices_equal_one_on_the_same_sequences(task, batch, variables):
-    """Loss terms, metrics and the running statistics, with global batch norm."""
+    """Loss terms, metrics and running statistics, with global batch norm; the other device idle."""
     assert jax.local_device_count() == 2
-    split = jax.pmap(
+    run = jax.pmap(
         lambda micro: finish(task.loss(variables, micro, "device"), "device"),
         axis_name="device",
         out_axes=None,
-    )(jax.tree.map(lambda a: a[:, 0], batch))
-    together = jax.jit(lambda micro: finish(task.loss(variables, micro, None), None))(join(batch))
-    for name, value in split[0].items():
-        assert float(value) == pytest.approx(float(together[0][name]), abs=1e-5), name
-    jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), split[1], together[1]
     )
-    assert set(split[0]) == {
+    means, stats, limits = run(spare_tracks(batch))
+    means_of_one, stats_of_one, _ = run(move_to_first(batch))
+    for name, value in means.items():
+        assert float(value) == pytest.approx(float(means_of_one[name]), abs=1e-5), name
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), stats, stats_of_one
+    )
+    assert set(means) == {
         *("loss_3d", "loss_3d4d", "loss_4d"),
         *("feature_std_3d", "feature_std_4d", "cosine_3d", "cosine_4d"),
     }
-    assert set(task.remedies) == set(split[2])
-    for needed, available in split[2].values():
+    assert set(task.remedies) == set(limits)
+    for needed, available in limits.values():
         assert needed <= available
 
 
 def finish(output, axis_name):
     """Every (sum, count) pair summed over devices and divided; statistics; limits."""
-    means = output.terms | output.metrics
-    if axis_name is not None:
-        means = jax.lax.psum(means, axis_name)
-    return (
-        {k: total / count for k, (total, count) in means.items()},
-        output.batch_stats,
-        output.limits,
-    )
+    means = jax.lax.psum(output.terms | output.metrics, axis_name)
+    needs = {k: (jax.lax.pmax(need, axis_name), room) for k, (need, room) in output.limits.items()}
+    return {k: total / count for k, (total, count) in means.items()}, output.batch_stats, needs
 
 
-def join(batch):
-    """The two devices' micro-batches as one micro-batch of twice the rows."""
-    joined = {}
+def spare_tracks(batch):
+    """The batch with as many absent tracks again, so that `move_to_first` has the same shapes."""
+    micro = {key: value[:, 0] for key, value in batch.items()}
+    for key in ("tracks_3d", "tracks_4d"):
+        micro[key] = np.concatenate([micro[key], np.full_like(micro[key], -1)], axis=2)
+    return micro
+
+
+def move_to_first(batch):
+    """The same sequences, all on device 0; nothing on device 1."""
+    moved = {}
     for name in ("3d", "4d"):
-        items = 8 if name == "3d" else 2  # batch items in a micro-batch: frames, or sequences
         coords, counts = batch[f"coords_{name}"][:, 0], batch[f"num_rows_{name}"][:, 0]
         offset = np.zeros(coords.shape[-1], np.int32)
-        offset[0] = items
+        offset[0] = 8 if name == "3d" else 2  # batch items in a micro-batch: frames, or sequences
         rows = np.concatenate([coords[0][: counts[0]], coords[1][: counts[1]] + offset])
-        tracks = batch[f"tracks_{name}"][:, 0]
+        assert len(rows) <= coords.shape[1]  # the capacity's margin has room for both
+        moved[f"coords_{name}"] = np.full_like(coords, -(2**30))
+        moved[f"coords_{name}"][0, : len(rows)] = rows
+        moved[f"num_rows_{name}"] = np.array([len(rows), 0], np.int32)
+        moved[f"features_{name}"] = np.zeros((*coords.shape[:2], 1), np.float32)
+        moved[f"features_{name}"][0, : len(rows)] = 1
+        tracks = batch[f"tracks_{name}"][:, 0]  # [2, b, m, t]: more sequences become more tracks
         shifted = np.where(tracks[1] >= 0, tracks[1] + counts[0], -1)
-        capacity = coords.shape[1]  # of one micro-batch: the margin has room for both
-        assert len(rows) <= capacity
-        padded = np.full((capacity, coords.shape[-1]), -(2**30), np.int32)
-        padded[: len(rows)] = rows
-        features = np.zeros((capacity, 1), np.float32)
-        features[: len(rows)] = 1
-        joined[f"coords_{name}"] = jnp.asarray(padded)
-        joined[f"num_rows_{name}"] = jnp.int32(len(rows))
-        joined[f"features_{name}"] = jnp.asarray(features)
-        joined[f"tracks_{name}"] = jnp.asarray(np.concatenate([tracks[0], shifted]), jnp.int32)
-    return joined
+        both = np.concatenate([tracks[0], shifted], axis=1)
+        moved[f"tracks_{name}"] = np.stack([both, np.full_like(both, -1)]).astype(np.int32)
+    return moved
 
 
 def test_weights_and_alarms_follow_the_config(task):
