@@ -4,37 +4,33 @@ from typing import NamedTuple
 
 from jaxtyping import Array, Int32
 
-LARGEST_TILE = 1024
+SMALLEST_TILE, LARGEST_TILE = 128, 2048
 
 
 class PairLists(NamedTuple):
     """The existing (input row, output row) pairs, one list for each kernel offset kept.
 
-    The dataflow of the XLA implementation reads these: each list is in order of output rows and
-    split into blocks of output rows, so that a block's features stay in the processor's cache.
+    The dataflow of the XLA implementation reads these; each list is in order of output rows.
 
     Attributes:
       inputs: int32 [l, n + LARGEST_TILE]; entries beyond a list's end are not pairs.
       outputs: int32 [l, n + LARGEST_TILE].
-      starts: int32 [l, blocks + 1], position in list l where each block begins, and the end.
+      counts: int32 [l], pairs of each list.
     """
 
     inputs: Int32[Array, "l p"]
     outputs: Int32[Array, "l p"]
-    starts: Int32[Array, "l blocks_plus_one"]
+    counts: Int32[Array, "l"]
 
     @property
     def tile(self) -> int:
-        """Pairs a step takes: enough for an efficient matrix product, few enough to waste little.
-
-        A list's last tile is half empty on average; experiments/LOG.md has the measurements.
-        """
+        """Pairs a step takes: enough to keep the cores in one matrix product (experiments/LOG.md)."""
         rows = self.inputs.shape[1] - LARGEST_TILE
-        return min(LARGEST_TILE, max(64, 1 << (rows // 8).bit_length()))
+        return min(LARGEST_TILE, max(SMALLEST_TILE, 1 << (rows // 2).bit_length()))
 
     def exchanged(self) -> "PairLists":
         """The same pairs with input and output exchanged."""
-        return PairLists(self.outputs, self.inputs, self.starts)
+        return PairLists(self.outputs, self.inputs, self.counts)
 
 
 class KernelMap(NamedTuple):

@@ -11,8 +11,6 @@ from kernels.hash_table.xla import HashTable, build_hash_table, find
 from kernels.kernel_map.maps import LARGEST_TILE, Downsample, KernelMap, PairLists
 from kernels.padding import PAD_COORDINATE, valid_rows
 
-BLOCK_ROWS = 8192  # output rows whose features stay in the second-level cache
-
 
 def build_kernel_map(
     coords: Int32[Array, "n columns"],
@@ -92,7 +90,6 @@ def build_pair_lists(rows: Int32[Array, "l n"]) -> PairLists:
       rows: int32 [l, n], input row of each output row, -1 where there is none.
     """
     lists, n = rows.shape
-    blocks = max(1, -(-n // BLOCK_ROWS))
     exists = rows >= 0
     ends = jnp.cumsum(exists, axis=1, dtype=jnp.int32)
     slots = jnp.where(exists, ends - 1, n)
@@ -102,10 +99,7 @@ def build_pair_lists(rows: Int32[Array, "l n"]) -> PairLists:
     outputs = empty.at[list_index, slots].set(
         jnp.arange(n, dtype=jnp.int32)[None], mode="drop", unique_indices=True
     )
-    last_rows = np.minimum(np.arange(1, blocks + 1) * BLOCK_ROWS, n) - 1
-    block_ends = ends[:, last_rows] if n else jnp.zeros((lists, blocks), jnp.int32)
-    starts = jnp.concatenate([jnp.zeros((lists, 1), jnp.int32), block_ends], axis=1)
-    return PairLists(inputs, outputs, starts)
+    return PairLists(inputs, outputs, jnp.sum(exists, axis=1, dtype=jnp.int32))
 
 
 def _invert(rows: Int32[Array, "l n"], num_inputs: int) -> Int32[Array, "l m"]:

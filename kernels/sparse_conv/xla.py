@@ -69,7 +69,7 @@ def _wide(features, weights, pairs: PairLists, dot: Callable) -> Float[Array, "n
 
 
 def _wide_weight_gradient(features, grad, pairs: PairLists) -> Float[Array, "k c_in c_out"]:
-    n, last = features.shape[0], 2 * pairs.starts.shape[0]
+    n, last = features.shape[0], 2 * pairs.counts.shape[0]
 
     def add_pairs(total, index, inputs, outputs):
         forward = _dot(_gather(features, inputs).T, _gather(grad, outputs))
@@ -179,27 +179,23 @@ def _over_pairs(pairs: PairLists, num_inputs: int, num_outputs: int, add_pairs, 
     Positions of a tile beyond its list's end hold row numbers one past the arrays: they gather 0
     and scatter nowhere.
     """
-    num_lists, num_blocks = pairs.starts.shape[0], pairs.starts.shape[1] - 1
     tile = pairs.tile
-    if num_lists == 0:
-        return total
 
-    def over_list(step, total):
-        block, index = step // num_lists, step % num_lists
-        start, end = pairs.starts[index, block], pairs.starts[index, block + 1]
+    def over_list(index, total):
+        count = pairs.counts[index]
 
         def over_tile(number, total):
-            first = start + number * tile
-            inside = first + jnp.arange(tile, dtype=jnp.int32) < end
+            first = number * tile
+            inside = first + jnp.arange(tile, dtype=jnp.int32) < count
             inputs = lax.dynamic_slice(pairs.inputs, (index, first), (1, tile))[0]
             outputs = lax.dynamic_slice(pairs.outputs, (index, first), (1, tile))[0]
             inputs = jnp.where(inside, inputs, num_inputs)
             outputs = jnp.where(inside, outputs, num_outputs)
             return add_pairs(total, index, inputs, outputs)
 
-        return lax.fori_loop(0, (end - start + tile - 1) // tile, over_tile, total)
+        return lax.fori_loop(0, (count + tile - 1) // tile, over_tile, total)
 
-    return lax.fori_loop(0, num_lists * num_blocks, over_list, total)
+    return lax.fori_loop(0, pairs.counts.shape[0], over_list, total)
 
 
 def _gather(features: Float[Array, "n c"], rows: Int32[Array, "..."]) -> Float[Array, "... c"]:

@@ -70,10 +70,10 @@ def test_kernel_map_equals_a_dictionary(dimension, kernel_size, kernel_type, ten
 
 
 def listed_pairs(pairs, n_lists):
-    inputs, outputs, starts = map(np.asarray, pairs)
-    ends = starts[:n_lists, -1]
+    inputs, outputs, ends = map(np.asarray, pairs)
     return [
-        set(zip(inputs[k, :end].tolist(), outputs[k, :end].tolist())) for k, end in enumerate(ends)
+        set(zip(inputs[k, :end].tolist(), outputs[k, :end].tolist()))
+        for k, end in enumerate(ends[:n_lists])
     ]
 
 
