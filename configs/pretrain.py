@@ -102,7 +102,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.optimizer.power = 0.9  # polynomial: (1 - step / (total_steps + 1))^power
 
     config.checkpoint = ConfigDict()
-    config.checkpoint.every = 500  # steps
+    config.checkpoint.every = 400  # steps
     config.checkpoint.keep_last = 2  # newest checkpoints kept
     config.checkpoint.keep_every = 10_000  # also kept: multiples of so many steps; 0 for none
     config.checkpoint.best_metric = ""  # also kept: where this logged value was lowest; "" for none
@@ -195,11 +195,15 @@ def network_config(architecture: str, stem_kernel_size: tuple[int, ...]) -> Conf
 
 def shrink_to_demo(config: ConfigDict) -> None:
     """Minutes on two CPU cores: small networks, coarse voxels, few steps."""
+    config.total_steps = 80
+    config.batch_size = 2
+    config.checkpoint.every = 40
+    config.log.every = 5
     config.data.scans = "procedural:16"
     config.data.shapes = "procedural:64"
     config.data.capacity.num_samples = 16
-    config.data.voxels.voxel_3d = 0.10
-    config.data.voxels.voxel_4d = 0.20
+    config.data.voxels.voxel_3d = 0.12
+    config.data.voxels.voxel_4d = 0.24
     config.data.voxels.num_tracks = 512
     for network in (config.model.network_3d, config.model.network_4d):
         network.architecture = ""

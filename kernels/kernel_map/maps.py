@@ -24,7 +24,7 @@ class PairLists(NamedTuple):
 
     @property
     def tile(self) -> int:
-        """Pairs a step takes: enough to keep the cores in one matrix product (experiments/LOG.md)."""
+        """Pairs a step takes: enough to keep all cores in one product (experiments/LOG.md)."""
         rows = self.inputs.shape[1] - LARGEST_TILE
         return min(LARGEST_TILE, max(SMALLEST_TILE, 1 << (rows // 2).bit_length()))
 
