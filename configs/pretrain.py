@@ -3,6 +3,10 @@
     python experiments/pretrain.py --config configs/pretrain.py --workdir runs/pretrain \
         --config.data.scans=<ScanNet scans or cache> --config.data.shapes=<ModelNet tree or cache>
     python experiments/pretrain.py --config configs/pretrain.py:demo --workdir runs/demo
+
+The paper trains 50,000 steps of 12 sequences; nobody has run that with this code yet, so there is
+no time and no number to expect. The demo takes about 3.5 minutes on two CPU cores and 3 GiB; its
+total loss falls from 0 to about -2.8, and the features' spread stays near 1/sqrt(64) = 0.125.
 """
 
 from collections.abc import Iterator
