@@ -1,7 +1,7 @@
 """This engine beside its peers on the CPU, in one process and in turns.
 
     pip install torch==2.13.0 && pip install spconv
-    python experiments/bench_peers.py [--rows 20000 --voxels 0.05]
+    python experiments/bench_peers.py [--rows 20480 --voxels 0.05]
 
 Peers are no dependency: whoever wants the comparison installs them. Same coordinates, same
 channels, same network (Res16UNet34C with a 5^3 stem and batch normalisation): one layer with its
@@ -21,13 +21,13 @@ import numpy as np
 import spconv.pytorch as spconv
 import torch
 from absl import app, flags
-from bench_rooms import level_sizes, room_voxels
+from bench_rooms import level_capacities, room_voxels
 from timing import compile_timed, matmul_call, time_interleaved
 
 import kernels
 from fourdc_jax.models.unet import SparseUNet
 
-ROWS = flags.DEFINE_multi_integer("rows", [20_000, 100_000], "voxels of each room")
+ROWS = flags.DEFINE_multi_integer("rows", [20_480, 102_400], "voxels of each room")
 VOXELS = flags.DEFINE_multi_float("voxels", [0.05, 0.02], "voxel size of each room, metres")
 ROUNDS = flags.DEFINE_integer("rounds", 5, "timed rounds", lower_bound=1)
 PLANES = (32, 64, 128, 256, 256, 128, 96, 96)
@@ -174,7 +174,7 @@ def our_calls(coords):
     """Name -> call, compiled."""
     rows = coords.shape[0]
     net = SparseUNet.named("Res16UNet34C", dimension=3, out_channels=20, stem_kernel_size=5)
-    capacities = level_sizes(coords)
+    capacities = level_capacities(coords)
     x3 = jnp.ones((rows, 3), jnp.float32)
 
     def pyramid_of(coords):

@@ -23,7 +23,8 @@ def room_voxels(num_rows: int, voxel: float, seed: int = 1):
     return jnp.asarray(np.insert(cells, 0, 0, axis=1).astype(np.int32))
 
 
-def level_sizes(coords) -> list[int]:
-    """Rows of the five levels of a U-Net."""
+def level_capacities(coords, multiple: int = 128) -> list[int]:
+    """Static rows of the five levels of a U-Net, rounded up as the data loader rounds its own."""
     cells = np.asarray(coords)
-    return [len(np.unique(cells // [1, s, s, s], axis=0)) for s in LEVEL_STRIDES]
+    rows = [len(np.unique(cells // [1, s, s, s], axis=0)) for s in LEVEL_STRIDES]
+    return [-(-count // multiple) * multiple for count in rows]

@@ -1,6 +1,6 @@
 """Speed of the sparse-convolution engine on surface-like rooms, in one run.
 
-    python experiments/bench_sparse_conv.py [--implementation xla] [--rows 20000 --voxels 0.05]
+    python experiments/bench_sparse_conv.py [--implementation xla] [--rows 20480 --voxels 0.05]
 
 For every size: all maps of a U-Net, one 3^3 layer, forward and forward + backward, and the whole
 Res16UNet34C (5^3 stem). GFLOP count the multiplications and additions of existing pairs of voxels
@@ -12,14 +12,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
-from bench_rooms import level_sizes, room_voxels
+from bench_rooms import level_capacities, room_voxels
 from timing import compile_timed, matmul_call, peak_memory_gib, time_interleaved
 
 import kernels
 from fourdc_jax.models.unet import SparseUNet
 
 IMPLEMENTATION = flags.DEFINE_string("implementation", "auto", "auto, xla or triton")
-ROWS = flags.DEFINE_multi_integer("rows", [20_000, 100_000], "voxels of each room")
+ROWS = flags.DEFINE_multi_integer("rows", [20_480, 102_400], "voxels of each room")
 VOXELS = flags.DEFINE_multi_float("voxels", [0.05, 0.02], "voxel size of each room, metres")
 CHANNELS = flags.DEFINE_multi_integer("channels", [64, 128], "channels of the single layers")
 ROUNDS = flags.DEFINE_integer("rounds", 7, "timed rounds", lower_bound=1)
@@ -35,12 +35,12 @@ def main(_: list[str]) -> None:
             "Res16UNet34C", dimension=3, out_channels=20, stem_kernel_size=5,
             implementation=IMPLEMENTATION.value,
         )  # fmt: skip
-        pyramid_of = make_pyramid_builder(network, level_sizes(coords))
+        pyramid_of = make_pyramid_builder(network, level_capacities(coords))
         pyramid = jax.jit(pyramid_of)(coords)
         pairs = [int(jnp.sum(level.kernel_map.rows >= 0)) for level in pyramid.levels]
         print(
             f"\n{rows} voxels of {voxel} m, {pairs[0] / rows:.1f} of 27 neighbours exist; "
-            f"levels {[level.coords.shape[0] for level in pyramid.levels]}"
+            f"levels {[int(level.num_rows) for level in pyramid.levels]}"
         )
         calls = {"all maps": (pyramid_of, (coords,), 0.0)}
         for channels in CHANNELS.value:
@@ -106,7 +106,7 @@ def network_calls(network: SparseUNet, pyramid_of, pyramid, coords, pairs: list[
 
 def network_gflop(params, pyramid, pairs: list[int]) -> float:
     """Operations of one forward pass on existing pairs, read off the kernels' names and shapes."""
-    sizes = [level.coords.shape[0] for level in pyramid.levels]
+    sizes = [int(level.num_rows) for level in pyramid.levels]
     stem_pairs = int(jnp.sum(pyramid.stem_map.rows >= 0))
     total = 0
     for path, kernel in jax.tree_util.tree_leaves_with_path(params):

@@ -3,6 +3,7 @@
 The only file that knows grain.
 """
 
+import signal
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -132,7 +133,7 @@ class Batches(Iterator[dict[str, np.ndarray]]):
         dataset = micro_batches[start:].to_iter_dataset(threads)
         if params.num_workers:
             workers = grain.MultiprocessingOptions(params.num_workers, params.prefetch)
-            dataset = dataset.mp_prefetch(workers)
+            dataset = dataset.mp_prefetch(workers, worker_init_fn=_leave_interrupts_to_training)
         return iter(dataset)
 
     def _record(self, report: SampleReport) -> None:
@@ -158,6 +159,12 @@ class Batches(Iterator[dict[str, np.ndarray]]):
                 report.shape,
                 100 * report.kept,
             )
+
+
+def _leave_interrupts_to_training(index: int, count: int) -> None:
+    """Ctrl-C reaches every process of a terminal; the training process saves and ends workers."""
+    del index, count
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @dataclass(frozen=True)
