@@ -1,5 +1,6 @@
 """The sparse U-Net against the same network written densely, in float64 on a grid."""
 
+import functools
 import itertools
 
 import jax
@@ -212,8 +213,18 @@ def test_equals_dense_network_in_float64(case):
     expected, dparams64, dfeatures64 = run_dense(unet, params, coords, grid, features, cotangent)
     assert relative_error(y[:n], expected) < 1e-4
     assert relative_error(dfeatures[:n], dfeatures64) < 1e-3
-    errors = jax.tree.map(relative_error, dparams, dparams64)
-    assert max(jax.tree.leaves(errors)) < 1e-3, errors
+    # A kernel in front of a batch norm may have a gradient that nearly cancels: its rounding error
+    # is that of the terms, so part of the tolerance is relative to the largest gradient.
+    largest = max(np.abs(leaf).max() for leaf in jax.tree.leaves(dparams64))
+    for path, exact in jax.tree_util.tree_leaves_with_path(dparams64):
+        actual = functools.reduce(lambda tree, key: tree[key.key], path, dparams)
+        np.testing.assert_allclose(
+            np.asarray(actual),
+            exact,
+            rtol=0,
+            atol=1e-4 * np.abs(exact).max() + 3e-5 * largest,
+            err_msg=jax.tree_util.keystr(path),
+        )
 
 
 def run_dense(unet, params, coords, grid, features, cotangent):
