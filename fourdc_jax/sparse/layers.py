@@ -25,7 +25,6 @@ class SparseConv(nn.Module):
     ) -> Float[Array, "n c_out"]:
         shape = (kernel_map.rows.shape[0], x.shape[-1], self.features)  # (k, c_in, c_out)
         kernel = self.param("kernel", minkowski_uniform(shape[0] * shape[1]), shape, jnp.float32)
-        kernel = kernel.astype(x.dtype)
         return kernels.sparse_conv(x, kernel, kernel_map, implementation=self.implementation)
 
 
@@ -42,7 +41,6 @@ class StridedConv(nn.Module):
     ) -> Float[Array, "coarse c_out"]:
         shape = (self.kernel_volume, x.shape[-1], self.features)  # (k, c_in, c_out)
         kernel = self.param("kernel", minkowski_uniform(shape[0] * shape[1]), shape, jnp.float32)
-        kernel = kernel.astype(x.dtype)
         return kernels.strided_conv(x, kernel, down, implementation=self.implementation)
 
 
@@ -59,7 +57,6 @@ class TransposedConv(nn.Module):
     ) -> Float[Array, "fine c_out"]:
         shape = (self.kernel_volume, x.shape[-1], self.features)  # (k, c_in, c_out)
         kernel = self.param("kernel", minkowski_uniform(shape[0] * shape[2]), shape, jnp.float32)
-        kernel = kernel.astype(x.dtype)
         return kernels.transposed_conv(x, kernel, down, implementation=self.implementation)
 
 

@@ -57,7 +57,6 @@ class Downsample(NamedTuple):
       rows_needed: int32 scalar; more than the capacity means that coarse rows were left out.
       parents: int32 [n], coarse row of each fine row, -1 for padding and for rows left out.
       children: int32 [k, capacity], fine row of child k of each coarse row, -1 where there is none.
-      fine_num_rows: int32 scalar, rows of the fine level.
       pairs: fine row -> coarse row, one list for each child position.
     """
 
@@ -66,5 +65,4 @@ class Downsample(NamedTuple):
     rows_needed: Int32[Array, ""]
     parents: Int32[Array, "n"]
     children: Int32[Array, "k capacity"]
-    fine_num_rows: Int32[Array, ""]
     pairs: PairLists

@@ -78,7 +78,6 @@ def downsample(
         rows_needed=rows_needed,
         parents=parents,
         children=children,
-        fine_num_rows=num_rows,
         pairs=build_pair_lists(children),
     )
 
