@@ -13,9 +13,11 @@ from kernels.kernel_map import (
 )
 from kernels.padding import PAD_COORDINATE, valid_rows, zero_padding
 from kernels.sparse_conv import sparse_conv, strided_conv, transposed_conv
+from kernels.sparse_conv.moments import BlockMoments
 
 __all__ = [
     "PAD_COORDINATE",
+    "BlockMoments",
     "Downsample",
     "HashTable",
     "Implementation",

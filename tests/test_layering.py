@@ -47,7 +47,7 @@ ONLY_IN = {
     "orbax": ["fourdc_jax/train/checkpoints.py"],
     "jax_triton": ["kernels/triton_call.py"],
     "triton": ["kernels/triton_call.py"],
-    "triton.language": ["kernels/triton_call.py", "kernels/*/triton.py"],
+    "triton.language": ["kernels/triton_call.py", "kernels/*/triton*.py"],
     "jax.pmap": ["fourdc_jax/train/parallel.py"],
     "importlib.import_module": [],  # no module is chosen by a string
 }

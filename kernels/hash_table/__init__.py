@@ -1,4 +1,5 @@
-from kernels.hash_table.api import build_hash_table, lookup
+from kernels.hash_table.api import build_hash_table, check_table, lookup
+from kernels.hash_table.slot_table import SlotTable
 from kernels.hash_table.xla import HashTable
 
-__all__ = ["HashTable", "build_hash_table", "lookup"]
+__all__ = ["HashTable", "SlotTable", "build_hash_table", "check_table", "lookup"]

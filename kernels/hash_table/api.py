@@ -3,6 +3,7 @@
 from jaxtyping import Array, Int32
 
 from kernels.hash_table import xla
+from kernels.hash_table.slot_table import SlotTable
 from kernels.hash_table.xla import HashTable
 from kernels.implementation import Implementation, resolve
 from kernels.padding import check_coords
@@ -13,7 +14,7 @@ def build_hash_table(
     num_rows: Int32[Array, ""],
     *,
     implementation: Implementation = "auto",
-) -> HashTable:
+) -> HashTable | SlotTable:
     """Index the first `num_rows` coordinates; duplicates resolve to the lowest row.
 
     Args:
@@ -28,12 +29,15 @@ def build_hash_table(
       ValueError: wrong shapes or dtypes, or an implementation that is not available.
     """
     check_coords(coords, num_rows)
-    resolve(implementation)
-    return xla.build_hash_table(coords, num_rows)
+    if (resolved := resolve(implementation)) == "xla":
+        return xla.build_hash_table(coords, num_rows)
+    from kernels.hash_table import triton
+
+    return triton.build_hash_table(coords, num_rows, resolved)
 
 
 def lookup(
-    table: HashTable,
+    table: HashTable | SlotTable,
     coords: Int32[Array, "n columns"],
     queries: Int32[Array, "q columns"],
     *,
@@ -42,17 +46,32 @@ def lookup(
     """Row of each query coordinate in `coords`, -1 where absent.
 
     Args:
-      table: what `build_hash_table(coords, ...)` returned.
+      table: what `build_hash_table(coords, ...)` returned for the same implementation.
       coords: the indexed coordinates, int32 [n, 1 + d].
       queries: int32 [q, 1 + d].
 
     Raises:
-      ValueError: `queries` has another number of columns or another dtype than `coords`.
+      ValueError: `queries` has another number of columns or another dtype than `coords`, or the
+        table is another implementation's.
     """
     if queries.ndim != 2 or queries.shape[1] != coords.shape[1] or queries.dtype != coords.dtype:
         raise ValueError(
             f"queries must be {coords.dtype} [q, {coords.shape[1]}] as the coordinates, "
             f"got {queries.dtype} {tuple(queries.shape)}."
         )
-    resolve(implementation)
-    return xla.find(table, tuple(queries.T))
+    resolved = resolve(implementation)
+    check_table(table, resolved)
+    if resolved == "xla":
+        return xla.find(table, tuple(queries.T))
+    from kernels.hash_table import triton
+
+    return triton.lookup(table, coords, queries, resolved)
+
+
+def check_table(table: HashTable | SlotTable, implementation: str) -> None:
+    """Raise a ValueError where `implementation`, resolved, cannot read the table."""
+    if isinstance(table, HashTable) != (implementation == "xla"):
+        raise ValueError(
+            f"the table was built by another implementation than {implementation!r}: pass the same "
+            "`implementation` where it is built and where it is used."
+        )

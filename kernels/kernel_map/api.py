@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Array, Int32
 
-from kernels.hash_table import HashTable, build_hash_table
+from kernels.hash_table import HashTable, SlotTable, build_hash_table, check_table
 from kernels.implementation import Implementation, resolve
 from kernels.kernel_map import xla
 from kernels.kernel_map.maps import Downsample, KernelMap
@@ -18,7 +18,7 @@ def build_kernel_map(
     kernel_size: int | tuple[int, ...] = 3,
     kernel_type: KernelType = "hypercube",
     tensor_stride: int | tuple[int, ...] = 1,
-    table: HashTable | None = None,
+    table: HashTable | SlotTable | None = None,
     implementation: Implementation = "auto",
 ) -> KernelMap:
     """Map of a submanifold convolution: odd kernel, stride 1, output coordinates = input's.
@@ -39,7 +39,7 @@ def build_kernel_map(
       ValueError: wrong shapes or dtypes, an even kernel, or an implementation not available.
     """
     dimension = check_coords(coords, num_rows)
-    resolve(implementation)
+    resolved = resolve(implementation)
     offsets = kernel_offsets(kernel_size, dimension, kernel_type)
     if len(offsets) % 2 == 0 or offsets[len(offsets) // 2].any():
         raise ValueError(
@@ -49,7 +49,13 @@ def build_kernel_map(
     stride = _per_axis(tensor_stride, dimension, "tensor_stride")
     if table is None:
         table = build_hash_table(coords, num_rows, implementation=implementation)
-    return xla.build_kernel_map(coords, num_rows, offsets * np.array(stride, np.int32), table)
+    check_table(table, resolved)
+    offsets = offsets * np.array(stride, np.int32)
+    if resolved == "xla":
+        return xla.build_kernel_map(coords, num_rows, offsets, table)
+    from kernels.kernel_map import triton
+
+    return triton.build_kernel_map(coords, num_rows, offsets, table, resolved)
 
 
 def downsample(
@@ -79,12 +85,16 @@ def downsample(
       ValueError: wrong shapes or dtypes, or a stride or capacity that is not positive.
     """
     dimension = check_coords(coords, num_rows)
-    resolve(implementation)
+    resolved = resolve(implementation)
     if capacity < 1:
         raise ValueError(f"capacity must be at least 1, got {capacity}.")
     stride = _per_axis(stride, dimension, "stride")
     tensor_stride = _per_axis(tensor_stride, dimension, "tensor_stride")
-    return xla.downsample(coords, num_rows, stride, tensor_stride, capacity)
+    if resolved == "xla":
+        return xla.downsample(coords, num_rows, stride, tensor_stride, capacity)
+    from kernels.kernel_map import triton_downsample
+
+    return triton_downsample.downsample(coords, num_rows, stride, tensor_stride, capacity, resolved)
 
 
 def _per_axis(value: int | tuple[int, ...], dimension: int, name: str) -> tuple[int, ...]:

@@ -47,12 +47,7 @@ def downsample(
     """Number the coarse voxels by their first child, found with a hash table of coarse coords."""
     n = coords.shape[0]
     valid = valid_rows(n, num_rows)
-    spacing = np.array([1, *tensor_stride], np.int32)
-    factor = np.array([1, *stride], np.int32)
-    cells = jnp.floor_divide(coords, spacing)  # [n, 1 + d]
-    parent_cells = jnp.floor_divide(cells, factor)
-    parent_coords = parent_cells * (spacing * factor)
-
+    parent_coords, child = parent_cells(coords, stride, tensor_stride)
     first_child = find(build_hash_table(parent_coords, num_rows), tuple(parent_coords.T))
     is_first = valid & (first_child == jnp.arange(n, dtype=jnp.int32))
     number = jnp.cumsum(is_first, dtype=jnp.int32) - 1
@@ -64,9 +59,6 @@ def downsample(
     coarse = jnp.full((capacity, coords.shape[1]), PAD_COORDINATE, jnp.int32)
     coarse = coarse.at[target].set(parent_coords, mode="drop")
 
-    within = cells - parent_cells * factor  # [n, 1 + d], batch column 0
-    strides_of_axis = np.cumprod([1, 1, *stride[:-1]]).astype(np.int32)
-    child = jnp.sum(within * strides_of_axis, axis=1, dtype=jnp.int32)
     volume = math.prod(stride)
     outputs = jnp.where(
         child[None] == jnp.arange(volume, dtype=jnp.int32)[:, None], parents[None], -1
@@ -76,10 +68,24 @@ def downsample(
         coords=coarse,
         num_rows=jnp.minimum(rows_needed, capacity),
         rows_needed=rows_needed,
+        num_fine_rows=num_rows,
         parents=parents,
         children=children,
         pairs=build_pair_lists(children),
     )
+
+
+def parent_cells(
+    coords: Int32[Array, "n columns"], stride: tuple[int, ...], tensor_stride: tuple[int, ...]
+) -> tuple[Int32[Array, "n columns"], Int32[Array, "n"]]:
+    """Coordinates of the coarse voxel that each row lies in, and which child of it the row is."""
+    spacing = np.array([1, *tensor_stride], np.int32)
+    factor = np.array([1, *stride], np.int32)
+    cells = jnp.floor_divide(coords, spacing)  # [n, 1 + d]
+    parents = jnp.floor_divide(cells, factor)
+    within = cells - parents * factor  # [n, 1 + d], batch column 0
+    strides_of_axis = np.cumprod([1, 1, *stride[:-1]]).astype(np.int32)
+    return parents * (spacing * factor), jnp.sum(within * strides_of_axis, axis=1, dtype=jnp.int32)
 
 
 def build_pair_lists(rows: Int32[Array, "l n"]) -> PairLists:

@@ -1,16 +1,29 @@
-"""Sparse convolutions over kernel maps, differentiable in features and weights.
+"""Sparse convolutions over kernel maps, differentiable in features, weights and bias.
 
 All are cross-correlations with MinkowskiEngine's semantics over existing coordinates:
 `out[u] = sum_k W_k x[u + offset_k * s]`. Accumulation is float32; the result has the features'
-dtype; padded rows of results and gradients are exactly 0.
+dtype; padded rows of results and gradients are exactly 0. Weights of any float dtype are cast to
+the features' dtype for the products, and their gradient comes back in their own.
+
+Float32 products of the Triton kernels are exact, as on the CPU, unless less is asked for:
+`jax.default_matmul_precision("tensorfloat32")` rounds their inputs to 10 bits of mantissa, "high"
+forms them of three such products. `bias` [c_out] is added to the rows that hold data.
+
+With `with_moments=True` a convolution returns a pair: the result, and the moments of its channels
+over blocks of rows, for a batch normalisation; or None in their place where they would cost another
+pass over the result. No gradient flows through moments.
 """
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from kernels.implementation import Implementation, resolve
-from kernels.kernel_map.maps import Downsample, KernelMap
+from kernels.kernel_map.maps import Downsample, KernelMap, Tiles
+from kernels.padding import zero_padding
 from kernels.sparse_conv import xla
+from kernels.sparse_conv.moments import BlockMoments
+
+Result = Float[Array, "m c_out"] | tuple[Float[Array, "m c_out"], BlockMoments | None]
 
 
 def sparse_conv(
@@ -18,21 +31,31 @@ def sparse_conv(
     weights: Float[Array, "k c_in c_out"],
     kmap: KernelMap,
     *,
+    bias: Float[Array, "c_bias"] | None = None,
+    with_moments: bool = False,
     implementation: Implementation = "auto",
-) -> Float[Array, "n c_out"]:
+) -> Result:
     """Submanifold convolution: output rows are the input's rows.
 
     Args:
       features: [n, c_in]; padded rows must be 0.
-      weights: [k, c_in, c_out], offsets in the order of `kernel_offsets`; any float dtype.
+      weights: [k, c_in, c_out], offsets in the order of `kernel_offsets`.
       kmap: `build_kernel_map(...)` over the same n rows and with k offsets.
 
     Raises:
-      ValueError: shapes that do not fit the map, or an implementation that is not available.
+      ValueError: shapes that do not fit the map, an implementation that is not available, or a map
+        that was built for another one.
     """
-    _check(features, weights, kmap.rows.shape[0], kmap.rows.shape[1], "the kernel map")
-    resolve(implementation)
-    return xla.sparse_conv(features, weights.astype(features.dtype), kmap)
+    _check(features, weights, bias, kmap.rows.shape[0], kmap.rows.shape[1], "the kernel map")
+    resolved = resolve(implementation)
+    if resolved == "xla":
+        out = xla.sparse_conv(features, weights, kmap)
+        return _finish(out, bias, kmap.num_rows, with_moments)
+    from kernels.sparse_conv import triton
+
+    _check_tiles(kmap.tiles, resolved)
+    out, moments = triton.sparse_conv(features, weights, kmap, bias, with_moments, resolved)
+    return (out, moments) if with_moments else out
 
 
 def strided_conv(
@@ -40,9 +63,11 @@ def strided_conv(
     weights: Float[Array, "k c_in c_out"],
     down: Downsample,
     *,
+    bias: Float[Array, "c_bias"] | None = None,
+    with_moments: bool = False,
     implementation: Implementation = "auto",
-) -> Float[Array, "capacity c_out"]:
-    """Strided convolution with kernel = stride: fine rows -> coarse rows.
+) -> Result:
+    """Strided convolution with kernel = stride: fine rows -> coarse rows [capacity, c_out].
 
     Args:
       features: [n, c_in] of the fine level; padded rows must be 0.
@@ -50,11 +75,18 @@ def strided_conv(
       down: `downsample(...)` of the fine level.
 
     Raises:
-      ValueError: shapes that do not fit the map, or an implementation that is not available.
+      ValueError: as for `sparse_conv`.
     """
-    _check(features, weights, down.children.shape[0], down.parents.shape[0], "the fine level")
-    resolve(implementation)
-    return xla.strided_conv(features, weights.astype(features.dtype), down)
+    _check(features, weights, bias, down.children.shape[0], down.parents.shape[0], "the fine level")
+    resolved = resolve(implementation)
+    if resolved == "xla":
+        out = xla.strided_conv(features, weights, down)
+        return _finish(out, bias, down.num_rows, with_moments)
+    from kernels.sparse_conv import triton
+
+    _check_tiles(down.tiles, resolved)
+    out, moments = triton.strided_conv(features, weights, down, bias, with_moments, resolved)
+    return (out, moments) if with_moments else out
 
 
 def transposed_conv(
@@ -62,9 +94,11 @@ def transposed_conv(
     weights: Float[Array, "k c_in c_out"],
     down: Downsample,
     *,
+    bias: Float[Array, "c_bias"] | None = None,
+    with_moments: bool = False,
     implementation: Implementation = "auto",
-) -> Float[Array, "n c_out"]:
-    """Transposed convolution with kernel = stride: coarse rows -> the finer level's own rows.
+) -> Result:
+    """Transposed convolution with kernel = stride: coarse rows -> the finer level's rows.
 
     Args:
       features: [capacity, c_in] of the coarse level; padded rows must be 0.
@@ -72,14 +106,38 @@ def transposed_conv(
       down: `downsample(...)` that made the coarse level.
 
     Raises:
-      ValueError: shapes that do not fit the map, or an implementation that is not available.
+      ValueError: as for `sparse_conv`.
     """
-    _check(features, weights, *down.children.shape, "the coarse level")
-    resolve(implementation)
-    return xla.transposed_conv(features, weights.astype(features.dtype), down)
+    _check(features, weights, bias, *down.children.shape, "the coarse level")
+    resolved = resolve(implementation)
+    if resolved == "xla":
+        out = xla.transposed_conv(features, weights, down)
+        return _finish(out, bias, down.num_fine_rows, with_moments)
+    from kernels.sparse_conv import triton
+
+    _check_tiles(down.transposed_tiles, resolved)
+    out, moments = triton.transposed_conv(features, weights, down, bias, with_moments, resolved)
+    return (out, moments) if with_moments else out
 
 
-def _check(features: Array, weights: Array, volume: int, rows: int, level: str) -> None:
+def _finish(out: Array, bias: Array | None, num_rows: Array, with_moments: bool) -> Result:
+    """What the XLA implementation leaves to XLA's fusion."""
+    if bias is not None:
+        out = zero_padding(out + bias.astype(out.dtype), num_rows)
+    return (out, None) if with_moments else out
+
+
+def _check_tiles(tiles: Tiles | None, implementation: str) -> None:
+    if tiles is None:
+        raise ValueError(
+            f"implementation={implementation!r} reads more of a map than was built: build the map "
+            f"with implementation={implementation!r} too."
+        )
+
+
+def _check(
+    features: Array, weights: Array, bias: Array | None, volume: int, rows: int, level: str
+) -> None:
     if features.ndim != 2 or weights.ndim != 3 or features.shape[1] != weights.shape[1]:
         raise ValueError(
             f"features [n, c_in] {tuple(features.shape)} and weights [k, c_in, c_out] "
@@ -94,3 +152,7 @@ def _check(features: Array, weights: Array, volume: int, rows: int, level: str) 
         raise ValueError(f"features have {features.shape[0]} rows, {level} has {rows}.")
     if not jnp.issubdtype(features.dtype, jnp.floating):
         raise ValueError(f"features must be a float dtype, got {features.dtype}.")
+    if bias is not None and bias.shape != weights.shape[2:]:
+        raise ValueError(
+            f"bias {bias.shape} must have one entry for each of {weights.shape[2]} channels."
+        )

@@ -26,6 +26,7 @@ def sparse_conv(
 
 @jax.custom_vjp
 def _submanifold(features, weights, kmap):
+    weights = weights.astype(features.dtype)
     if _is_small(features):
         return _gathered(features, weights, kmap.rows, contract=1)
     return _wide(features, weights, kmap.pairs, _dot)
@@ -37,10 +38,11 @@ def _submanifold_fwd(features, weights, kmap):
 
 def _submanifold_bwd(residuals, grad):
     features, weights, kmap = residuals
+    cast = weights.astype(features.dtype)
     if _is_small(grad):
-        grad_features = _gathered(grad, weights, kmap.rows[::-1], contract=2)
+        grad_features = _gathered(grad, cast, kmap.rows[::-1], contract=2)
     else:
-        grad_features = _wide(grad, weights, kmap.pairs.exchanged(), _dot_transposed)
+        grad_features = _wide(grad, cast, kmap.pairs.exchanged(), _dot_transposed)
     if _is_small(features):
         grad_weights = _gathered_weight_gradient(features, grad, kmap.rows)
     else:
@@ -140,6 +142,7 @@ def transposed_conv(
 
 @partial(jax.custom_vjp, nondiff_argnums=(3,))
 def _directed(features, weights, pairs: PairLists, num_outputs: int):
+    weights = weights.astype(features.dtype)
     out = jnp.zeros((num_outputs, weights.shape[2]), jnp.float32)
     return _add_products(out, features, weights, pairs, _dot).astype(features.dtype)
 
@@ -150,8 +153,9 @@ def _directed_fwd(features, weights, pairs, num_outputs):
 
 def _directed_bwd(num_outputs, residuals, grad):
     features, weights, pairs = residuals
+    cast = weights.astype(features.dtype)
     grad_features = jnp.zeros(features.shape, jnp.float32)
-    grad_features = _add_products(grad_features, grad, weights, pairs.exchanged(), _dot_transposed)
+    grad_features = _add_products(grad_features, grad, cast, pairs.exchanged(), _dot_transposed)
 
     def add_pairs(total, index, inputs, outputs):
         return total.at[index].add(_dot(_gather(features, inputs).T, _gather(grad, outputs)))

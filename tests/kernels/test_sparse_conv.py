@@ -235,10 +235,45 @@ def test_wrong_shapes_are_named(features, weights, message):
         kernels.sparse_conv(jnp.zeros(features), jnp.zeros(weights), kmap)
 
 
-def test_a_missing_implementation_raises():
-    coords = dense.random_coords(np.random.default_rng(7), 5, 3)
-    kmap = jax.jit(kernels.build_kernel_map)(coords, jnp.int32(5))
-    with pytest.raises(ValueError, match="'triton' is not available"):
-        kernels.sparse_conv(jnp.zeros((5, 2)), jnp.zeros((27, 2, 2)), kmap, implementation="triton")
+def test_an_unknown_implementation_raises():
     with pytest.raises(ValueError, match="'cuda' is unknown"):
         resolve("cuda")
+
+
+def test_triton_without_a_gpu_says_so():
+    with pytest.raises(ValueError, match=r"CUDA GPU|not installed"):
+        resolve("triton")
+
+
+def test_a_bias_is_added_to_valid_rows_only():
+    rng = np.random.default_rng(7)
+    coords = dense.pad_rows(dense.random_coords(rng, 20, 3), 24, kernels.PAD_COORDINATE)
+    kmap = jax.jit(kernels.build_kernel_map)(coords, jnp.int32(20))
+    features, weights = map(jnp.asarray, random_problem(rng, 20, 24, 8, 6, 27))
+    bias = jnp.arange(6, dtype=jnp.float32)
+    out, moments = kernels.sparse_conv(features, weights, kmap, bias=bias, with_moments=True)
+    plain = kernels.sparse_conv(features, weights, kmap)
+    np.testing.assert_array_equal(out[:20], (plain + bias)[:20])
+    assert not np.any(out[20:])
+    assert moments is None
+    with pytest.raises(ValueError, match="one entry for each of 6 channels"):
+        kernels.sparse_conv(features, weights, kmap, bias=jnp.zeros(5))
+
+
+def test_weight_gradients_come_in_the_weights_dtype():
+    """Float32 parameters of a bfloat16 network get gradients that were never rounded."""
+    rng = np.random.default_rng(8)
+    coords = dense.random_coords(rng, 40, 3)
+    kmap = jax.jit(kernels.build_kernel_map)(coords, jnp.int32(40))
+    features, weights = map(jnp.asarray, random_problem(rng, 40, 40, 16, 12, 27))
+    half = features.astype(jnp.bfloat16)
+
+    def gradient(x):
+        return jax.grad(lambda w: jnp.sum(kernels.sparse_conv(x, w, kmap).astype(jnp.float32)))(
+            weights
+        )
+
+    assert gradient(half).dtype == jnp.float32
+    np.testing.assert_allclose(
+        gradient(half), gradient(half.astype(jnp.float32)), rtol=1e-5, atol=1e-5
+    )

@@ -1,0 +1,117 @@
+"""The convolutions compiled for A100 and Hopper on a host without a GPU: what the code contains."""
+
+import re
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import pytest
+from compiled_kernels import LARGEST_SHARED_MEMORY, assemble, launched_kernels
+
+import kernels
+from kernels.implementation import lowering_for
+
+pytest.importorskip("jax_triton", reason="jax_triton cannot be imported", exc_type=ImportError)
+
+ROWS = 100_000
+LAYERS = [(32, 32), (64, 64), (128, 96), (96, 96), (128, 128), (256, 256)]
+
+
+def compile_layer(architecture, conv, map_of, c_in, c_out, dtype):
+    """Kernels of the forward pass and of both gradients of one layer, by name."""
+    with lowering_for(architecture):
+        coords, num_rows = jax.ShapeDtypeStruct((ROWS, 4), jnp.int32), jnp.int32(0)
+        m = jax.eval_shape(map_of, coords, num_rows)
+        volume = (m.rows if isinstance(m, kernels.KernelMap) else m.children).shape[0]
+        n, outputs = rows_of(conv, m)
+
+        def step(m, x, w, g):
+            y, pullback = jax.vjp(lambda x, w: conv(x, w, m, implementation="triton"), x, w)
+            return y, pullback(g)
+
+        shapes = [(n, c_in), (volume, c_in, c_out), (outputs, c_out)]
+        arrays = [jax.ShapeDtypeStruct(shape, dtype) for shape in shapes]
+        return launched_kernels(jax.jit(step).trace(m, *arrays).lower(lowering_platforms=("cuda",)))
+
+
+def rows_of(conv, m):
+    """Input and output rows of a convolution over a map."""
+    if conv is kernels.sparse_conv:
+        return m.rows.shape[1], m.rows.shape[1]
+    fine, coarse = m.parents.shape[0], m.children.shape[1]
+    return (fine, coarse) if conv is kernels.strided_conv else (coarse, fine)
+
+
+def check_compiled(kernel, *, tensor_cores, wgmma):
+    """No spills, shared memory that fits, matrix instructions and copies that overlap them."""
+    resources = assemble(kernel)
+    assert resources.spilled == 0, f"{kernel.name} spills {resources.spilled} bytes"
+    assert kernel.shared_memory <= LARGEST_SHARED_MEMORY[kernel.architecture]
+    if not tensor_cores:
+        return
+    kinds = {shape.split()[0] for shape in kernel.matrix_shapes}
+    assert kinds == ({"wgmma"} if wgmma else {"mma"}), f"{kernel.name}: {kernel.matrix_shapes}"
+    blocks = re.split(r"^\$L__BB\w+:", kernel.ptx, flags=re.MULTILINE)
+    loops = [block for block in blocks if re.search(r"wgmma\.mma_async|mma\.sync", block)]
+    assert any("cp.async.c" in block for block in loops), f"{kernel.name} does not overlap copies"
+
+
+@pytest.mark.parametrize(("c_in", "c_out"), LAYERS)
+@pytest.mark.parametrize("architecture", [80, 90])
+def test_a_layer_runs_on_tensor_cores_and_copies_ahead(architecture, c_in, c_out):
+    build = partial(kernels.build_kernel_map, implementation="triton")
+    compiled = compile_layer(architecture, kernels.sparse_conv, build, c_in, c_out, jnp.bfloat16)
+    assert [kernel.name for kernel in compiled].count("_implicit_gemm") == 2
+    assert [kernel.name for kernel in compiled].count("_weight_gradient") == 1
+    for kernel in compiled:
+        # WGMMA multiplies 64 rows at a time: of a weight gradient those are input channels.
+        fills = kernel.name == "_implicit_gemm" or min(c_in, c_out) >= 64
+        check_compiled(kernel, tensor_cores=True, wgmma=architecture == 90 and fills)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.float32])
+@pytest.mark.parametrize("architecture", [80, 90])
+def test_other_dtypes_compile(architecture, dtype):
+    build = partial(kernels.build_kernel_map, implementation="triton")
+    for c_in, c_out in ((16, 48), (100, 96), (256, 256)):
+        compiled = compile_layer(architecture, kernels.sparse_conv, build, c_in, c_out, dtype)
+        for kernel in compiled:
+            check_compiled(kernel, tensor_cores=False, wgmma=False)
+
+
+def test_float32_is_exact_unless_tensor_float_is_asked_for():
+    build = partial(kernels.build_kernel_map, implementation="triton")
+    arguments = (90, kernels.sparse_conv, build, 64, 64, jnp.float32)
+    assert not any(kernel.matrix_shapes for kernel in compile_layer(*arguments))
+    with jax.default_matmul_precision("tensorfloat32"):
+        assert all(kernel.matrix_shapes for kernel in compile_layer(*arguments))
+
+
+@pytest.mark.parametrize("architecture", [80, 90])
+def test_the_stem_runs_on_tensor_cores(architecture):
+    build = partial(kernels.build_kernel_map, kernel_size=5, implementation="triton")
+    compiled = compile_layer(architecture, kernels.sparse_conv, build, 3, 32, jnp.bfloat16)
+    by_name = {kernel.name: kernel for kernel in compiled}
+    for name in ("_narrow_conv", "_narrow_weight_gradient"):
+        check_compiled(by_name[name], tensor_cores=True, wgmma=architecture == 90)
+
+
+@pytest.mark.parametrize("conv", [kernels.strided_conv, kernels.transposed_conv])
+@pytest.mark.parametrize("architecture", [80, 90])
+def test_strided_layers_run_on_tensor_cores(architecture, conv):
+    build = partial(kernels.downsample, capacity=ROWS // 3, implementation="triton")
+    for kernel in compile_layer(architecture, conv, build, 128, 128, jnp.bfloat16):
+        check_compiled(kernel, tensor_cores=True, wgmma=architecture == 90)
+
+
+@pytest.mark.slow
+def test_four_dimensional_layers_compile():
+    build = partial(kernels.build_kernel_map, implementation="triton")
+
+    def map_of(coords, num_rows):
+        five = jnp.concatenate([coords, coords[:, :1]], axis=1)
+        return build(five, num_rows)
+
+    for kernel in compile_layer(90, kernels.sparse_conv, map_of, 64, 64, jnp.bfloat16):
+        check_compiled(kernel, tensor_cores=True, wgmma=True)
