@@ -1,5 +1,6 @@
 """Hashed-coordinate sparse convolution: arrays in, arrays out."""
 
+from kernels.gather_rows import gather_rows
 from kernels.hash_table import HashTable, build_hash_table, lookup
 from kernels.implementation import Implementation
 from kernels.kernel_map import (
@@ -26,6 +27,7 @@ __all__ = [
     "build_hash_table",
     "build_kernel_map",
     "downsample",
+    "gather_rows",
     "kernel_offsets",
     "kernel_volume",
     "lookup",

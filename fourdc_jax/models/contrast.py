@@ -9,8 +9,9 @@ from flax import linen as nn
 from jaxtyping import Array, Bool, Float, Int32, Shaped
 
 from fourdc_jax.models.architectures import BlockType, find_architecture
-from fourdc_jax.models.heads import Encoder, Predictor, gather_rows
+from fourdc_jax.models.heads import Encoder, Predictor
 from fourdc_jax.models.unet import SparseUNet
+from fourdc_jax.sparse.gather import gather_rows
 from fourdc_jax.sparse.pyramid import Implementation, KernelType
 
 
@@ -133,7 +134,8 @@ def run_network(
     z = encoder(batch[f"features_{which}"], pyramid, train=train)  # (n, c)
     p = predictor(z, num_rows, tracks, train=train)  # (b, m, t, c)
     limits = {f"{name}_{which}": limit for name, limit in pyramid.limits.items()}
-    return TrackFeatures(p, gather_rows(z, tracks), tracks >= 0), limits
+    z = gather_rows(z, tracks, implementation=encoder.unet.implementation)
+    return TrackFeatures(p, z, tracks >= 0), limits
 
 
 def make_contrast(
@@ -165,7 +167,7 @@ def make_contrast(
         unet = make_unet(network, params, stride, axis_name, implementation)
         encoder = Encoder(unet, params.features, params.projection_batch_norm)
         momentum = network.batch_norm_momentum
-        return encoder, Predictor(params.predictor_hidden, momentum, axis_name)
+        return encoder, Predictor(params.predictor_hidden, momentum, axis_name, implementation)
 
     networks_4d = make_network(params.network_4d, 4) if with_4d else (None, None)
     return FourDContrast(

@@ -6,8 +6,9 @@ from jaxtyping import Array, Float, Int32
 
 from fourdc_jax.models.unet import SparseUNet
 from fourdc_jax.sparse.batch_norm import MaskedBatchNorm
+from fourdc_jax.sparse.gather import gather_rows
 from fourdc_jax.sparse.layers import Pointwise
-from fourdc_jax.sparse.pyramid import Pyramid
+from fourdc_jax.sparse.pyramid import Implementation, Pyramid
 
 
 class Encoder(nn.Module):
@@ -51,6 +52,7 @@ class Predictor(nn.Module):
     hidden: int
     batch_norm_momentum: float
     axis_name: str | None = None
+    implementation: Implementation = "auto"
 
     @nn.compact
     def __call__(
@@ -64,15 +66,8 @@ class Predictor(nn.Module):
         norm = MaskedBatchNorm(self.batch_norm_momentum, axis_name=self.axis_name, name="norm")
         x = Pointwise(self.hidden, name="hidden")(z, num_rows)
         x = nn.relu(norm(x, num_rows, train=train))
-        x = gather_rows(x, wanted).reshape(-1, self.hidden)  # (tracks, hidden)
+        x = gather_rows(x, wanted, implementation=self.implementation)
+        x = x.reshape(-1, self.hidden)  # (tracks, hidden)
         every = jnp.asarray(x.shape[0], jnp.int32)
         p = Pointwise(z.shape[-1], use_bias=True, name="output")(x, every)
         return p.reshape(*wanted.shape, -1)
-
-
-def gather_rows(
-    features: Float[Array, "n c"], rows: Int32[Array, "*tracks"]
-) -> Float[Array, "*tracks c"]:
-    """The features of the given rows; 0 where a row is -1."""
-    gathered = features.at[jnp.maximum(rows, 0)].get(mode="promise_in_bounds")
-    return jnp.where((rows >= 0)[..., None], gathered, jnp.zeros((), features.dtype))

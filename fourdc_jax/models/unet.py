@@ -11,7 +11,13 @@ from jaxtyping import Array, Float, Int32
 
 from fourdc_jax.models.architectures import BlockType, find_architecture
 from fourdc_jax.sparse.batch_norm import MaskedBatchNorm
-from fourdc_jax.sparse.layers import Pointwise, SparseConv, StridedConv, TransposedConv
+from fourdc_jax.sparse.layers import (
+    Pointwise,
+    SparseConv,
+    StridedConv,
+    TransposedConv,
+    convolve_and_normalize,
+)
 from fourdc_jax.sparse.pyramid import (
     Implementation,
     KernelType,
@@ -36,12 +42,14 @@ class BasicBlock(nn.Module):
     def __call__(
         self, x: Float[Array, "n c_in"], level: Level, train: bool
     ) -> Float[Array, "n c_out"]:
-        conv = partial(SparseConv, self.planes, self.implementation)
         rows = level.num_rows
-        y = conv(name="conv1")(x, level.kernel_map)
-        y = nn.relu(self.norm(name="norm1")(y, rows, train=train))
-        y = conv(name="conv2")(y, level.kernel_map)
-        y = self.norm(name="norm2")(y, rows, train=train)
+
+        def convolve(y, index):
+            conv = SparseConv(self.planes, self.implementation, name=f"conv{index}")
+            norm = self.norm(name=f"norm{index}")
+            return convolve_and_normalize(conv, norm, y, level.kernel_map, rows, train=train)
+
+        y = convolve(nn.relu(convolve(x, 1)), 2)
         if x.shape[-1] != self.planes:
             x = Pointwise(self.planes, name="shortcut_conv")(x, rows)
             x = self.shortcut_norm(name="shortcut_norm")(x, rows, train=train)
@@ -64,8 +72,9 @@ class BottleneckBlock(nn.Module):
         rows = level.num_rows
         y = Pointwise(self.planes, name="conv1")(x, rows)
         y = nn.relu(self.norm(name="norm1")(y, rows, train=train))
-        y = SparseConv(self.planes, self.implementation, name="conv2")(y, level.kernel_map)
-        y = nn.relu(self.norm(name="norm2")(y, rows, train=train))
+        conv = SparseConv(self.planes, self.implementation, name="conv2")
+        norm = self.norm(name="norm2")
+        y = nn.relu(convolve_and_normalize(conv, norm, y, level.kernel_map, rows, train=train))
         y = Pointwise(features, name="conv3")(y, rows)
         y = self.norm(name="norm3")(y, rows, train=train)
         if x.shape[-1] != features:
@@ -153,25 +162,25 @@ class SparseUNet(nn.Module):
         norm = partial(MaskedBatchNorm, momentum=self.batch_norm_momentum, axis_name=self.axis_name)
         options = {"kernel_volume": math.prod(self._stride), "implementation": self.implementation}
 
-        def activate(x, level, name):
-            return nn.relu(norm(name=name)(x, pyramid.levels[level].num_rows, train=train))
+        def convolve(conv, x, sparse_map, name, level):
+            """The layers `name`_conv and `name`_norm; `level` is that of the result."""
+            args = (conv(name=f"{name}_conv"), norm(name=f"{name}_norm"), x, sparse_map)
+            rows = pyramid.levels[level].num_rows
+            return nn.relu(convolve_and_normalize(*args, rows, train=train))
 
-        x = features.astype(self.dtype)
-        x = SparseConv(self.stem_channels, self.implementation, name="stem_conv")(
-            x, pyramid.stem_map
-        )
-        x = activate(x, 0, "stem_norm")
+        stem = partial(SparseConv, self.stem_channels, self.implementation)
+        x = convolve(stem, features.astype(self.dtype), pyramid.stem_map, "stem", 0)
         skips = []
         for level in range(1, 5):
             skips.append(x)
             down = pyramid.downsamples[level - 1]
-            x = StridedConv(x.shape[-1], **options, name=f"down{level}_conv")(x, down)
-            x = activate(x, level, f"down{level}_norm")
+            conv = partial(StridedConv, x.shape[-1], **options)
+            x = convolve(conv, x, down, f"down{level}", level)
             x = self._stage(x, level, pyramid.levels[level], norm, train)
         for stage, level in zip(range(5, 9), (3, 2, 1, 0)):
             down = pyramid.downsamples[level]
-            x = TransposedConv(self.planes[stage - 1], **options, name=f"up{stage}_conv")(x, down)
-            x = activate(x, level, f"up{stage}_norm")
+            conv = partial(TransposedConv, self.planes[stage - 1], **options)
+            x = convolve(conv, x, down, f"up{stage}", level)
             x = jnp.concatenate([x, skips.pop()], axis=1)
             x = self._stage(x, stage, pyramid.levels[level], norm, train)
         if self.out_channels is None:

@@ -31,6 +31,7 @@ class MaskedBatchNorm(nn.Module):
     running = (1 - momentum) * running + momentum * batch, with the unbiased variance; they stay
     as they are where a batch does not define them (no row for the mean, one row for the variance).
     Without `affine` there is neither scale nor bias. Statistics are float32 for every input dtype.
+    In training, `moments` of x that are known already save a pass over it.
     """
 
     momentum: float
@@ -40,7 +41,12 @@ class MaskedBatchNorm(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, "n c"], num_rows: Int32[Array, ""], *, train: bool
+        self,
+        x: Float[Array, "n c"],
+        num_rows: Int32[Array, ""],
+        *,
+        train: bool,
+        moments: kernels.BlockMoments | None = None,
     ) -> Float[Array, "n c"]:
         shape = (x.shape[-1],)
         running_mean = self.variable("batch_stats", "mean", jnp.zeros, shape, jnp.float32)
@@ -53,7 +59,7 @@ class MaskedBatchNorm(nn.Module):
         if not train:
             std = jnp.sqrt(running_var.value + self.epsilon)
             return scale_and_shift(x, num_rows, running_mean.value, scale / std, bias)
-        y, batch = batch_norm(x, scale, bias, num_rows, self.epsilon, self.axis_name)
+        y, batch = batch_norm(x, scale, bias, num_rows, self.epsilon, self.axis_name, moments)
         if not self.is_initializing() and self.is_mutable_collection("batch_stats"):
             unbiased = batch.variance * batch.count / jnp.maximum(batch.count - 1, 1)
             rate_mean = jnp.where(batch.count > 0, self.momentum, 0.0)
@@ -71,20 +77,21 @@ def batch_norm(
     num_rows: Int32[Array, ""],
     epsilon: float,
     axis_name: str | None,
+    moments: kernels.BlockMoments | None = None,
 ) -> tuple[Float[Array, "n c"], Moments]:
     """Normalises rows < num_rows with the statistics of all devices, and returns those statistics.
 
-    The statistics carry no gradient. The backward pass keeps only x and per-channel vectors, and
-    returns this device's share of the gradients of scale and bias (their sum over `axis_name` is
-    the gradient).
+    The statistics carry no gradient; nor do `moments`, those of x where they are known already. The
+    backward pass keeps only x and per-channel vectors, and returns this device's share of the
+    gradients of scale and bias (their sum over `axis_name` is the gradient).
     """
-    batch = compute_moments(x, num_rows, axis_name)
+    batch = merge_moments(block_moments(x, num_rows) if moments is None else moments, axis_name)
     factor = scale * lax.rsqrt(batch.variance + epsilon)
     return scale_and_shift(x, num_rows, batch.mean, factor, bias), batch
 
 
-def _batch_norm_forward(x, scale, bias, num_rows, epsilon, axis_name):
-    y, batch = batch_norm(x, scale, bias, num_rows, epsilon, axis_name)
+def _batch_norm_forward(x, scale, bias, num_rows, epsilon, axis_name, moments):
+    y, batch = batch_norm(x, scale, bias, num_rows, epsilon, axis_name, moments)
     return (y, batch), (x, scale, num_rows, batch)
 
 
@@ -103,7 +110,7 @@ def _batch_norm_backward(epsilon, axis_name, residuals, cotangents):
     # dx = scale / std * (dy - mean(dy) - normalised x * mean(dy * normalised x))
     slope = total_dscale * inverse_std / count
     dx = scale * inverse_std * (dy - total_dbias / count - centred * slope)
-    return kernels.zero_padding(dx, num_rows).astype(x.dtype), dscale, dbias, None
+    return kernels.zero_padding(dx, num_rows).astype(x.dtype), dscale, dbias, None, None
 
 
 batch_norm.defvjp(_batch_norm_forward, _batch_norm_backward)
@@ -121,31 +128,35 @@ def scale_and_shift(
     return kernels.zero_padding(y, num_rows).astype(x.dtype)
 
 
-def compute_moments(
-    x: Float[Array, "n c"], num_rows: Int32[Array, ""], axis_name: str | None
-) -> Moments:
-    """Exact moments over rows < num_rows of all devices of `axis_name`, in one pass over x.
+def block_moments(x: Float[Array, "n c"], num_rows: Int32[Array, ""]) -> kernels.BlockMoments:
+    """Moments of blocks of 128 rows, over rows < num_rows, in one pass over x.
 
-    Blocks of rows accumulate sum and square sum relative to their own first row, and are then
-    merged as in Chan, Golub and LeVeque (1983): no cancellation, however far the mean is from 0.
-    No row at all gives mean and variance 0.
+    A block accumulates sum and square sum relative to its own first row.
     """
     whole = x.shape[0] // BLOCK_ROWS * BLOCK_ROWS
     blocks = x[:whole].reshape(-1, BLOCK_ROWS, x.shape[1])  # (whole / 128, 128, c)
     parts = [_block_moments(blocks, num_rows)]
     if whole < x.shape[0]:
         parts.append(_block_moments(x[None, whole:], num_rows - whole))
-    merged = _merge(*(jnp.concatenate(part) for part in zip(*parts)))
+    return kernels.BlockMoments(*(jnp.concatenate(part) for part in zip(*parts)))
+
+
+def merge_moments(blocks: kernels.BlockMoments, axis_name: str | None) -> Moments:
+    """Exact moments of all blocks of all devices of `axis_name`.
+
+    Merged as in Chan, Golub and LeVeque (1983): no cancellation, however far the mean is from 0.
+    No row at all gives mean and variance 0.
+    """
+    merged = _merge(blocks)
     if axis_name is not None:
-        merged = _merge(*lax.all_gather(merged, axis_name))
+        merged = _merge(kernels.BlockMoments(*lax.all_gather(merged, axis_name)))
     count, mean, square = merged
     return Moments(count[0], mean, square / jnp.maximum(count, 1))
 
 
-def _merge(
-    counts: Float32[Array, "g 1"], means: Float32[Array, "g c"], squares: Float32[Array, "g c"]
-):
-    """Number (1,), mean (c,) and centred square sum (c,) of the union of g sets of rows."""
+def _merge(blocks: kernels.BlockMoments):
+    """Number (1,), mean (c,) and centred square sum (c,) of the union of blocks."""
+    counts, means, squares = blocks
     count = jnp.sum(counts, axis=0)
     shift = means[0]
     mean = shift + jnp.sum(counts * (means - shift), axis=0) / jnp.maximum(count, 1)

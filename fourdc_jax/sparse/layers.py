@@ -2,7 +2,7 @@
 
 Features enter and leave with padded rows 0. Parameters are float32 and are cast to the dtype of
 the features, so that the dtype chosen at the network's entry is the compute dtype throughout;
-accumulation is float32.
+accumulation is float32. Asked `with_moments`, a convolution returns a pair, as those of `kernels`.
 """
 
 import jax.numpy as jnp
@@ -10,7 +10,10 @@ from flax import linen as nn
 from jaxtyping import Array, Float, Int32
 
 import kernels
+from fourdc_jax.sparse.batch_norm import MaskedBatchNorm
 from fourdc_jax.sparse.initializers import minkowski_uniform
+
+ConvResult = Float[Array, "m c_out"] | tuple[Float[Array, "m c_out"], kernels.BlockMoments | None]
 
 
 class SparseConv(nn.Module):
@@ -21,11 +24,17 @@ class SparseConv(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, "n c_in"], kernel_map: kernels.KernelMap
-    ) -> Float[Array, "n c_out"]:
+        self,
+        x: Float[Array, "n c_in"],
+        kernel_map: kernels.KernelMap,
+        *,
+        with_moments: bool = False,
+    ) -> ConvResult:
         shape = (kernel_map.rows.shape[0], x.shape[-1], self.features)  # (k, c_in, c_out)
         kernel = self.param("kernel", minkowski_uniform(shape[0] * shape[1]), shape, jnp.float32)
-        return kernels.sparse_conv(x, kernel, kernel_map, implementation=self.implementation)
+        return kernels.sparse_conv(
+            x, kernel, kernel_map, with_moments=with_moments, implementation=self.implementation
+        )
 
 
 class StridedConv(nn.Module):
@@ -37,11 +46,13 @@ class StridedConv(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, "fine c_in"], down: kernels.Downsample
-    ) -> Float[Array, "coarse c_out"]:
+        self, x: Float[Array, "fine c_in"], down: kernels.Downsample, *, with_moments: bool = False
+    ) -> ConvResult:
         shape = (self.kernel_volume, x.shape[-1], self.features)  # (k, c_in, c_out)
         kernel = self.param("kernel", minkowski_uniform(shape[0] * shape[1]), shape, jnp.float32)
-        return kernels.strided_conv(x, kernel, down, implementation=self.implementation)
+        return kernels.strided_conv(
+            x, kernel, down, with_moments=with_moments, implementation=self.implementation
+        )
 
 
 class TransposedConv(nn.Module):
@@ -53,11 +64,17 @@ class TransposedConv(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, "coarse c_in"], down: kernels.Downsample
-    ) -> Float[Array, "fine c_out"]:
+        self,
+        x: Float[Array, "coarse c_in"],
+        down: kernels.Downsample,
+        *,
+        with_moments: bool = False,
+    ) -> ConvResult:
         shape = (self.kernel_volume, x.shape[-1], self.features)  # (k, c_in, c_out)
         kernel = self.param("kernel", minkowski_uniform(shape[0] * shape[2]), shape, jnp.float32)
-        return kernels.transposed_conv(x, kernel, down, implementation=self.implementation)
+        return kernels.transposed_conv(
+            x, kernel, down, with_moments=with_moments, implementation=self.implementation
+        )
 
 
 class Pointwise(nn.Module):
@@ -78,3 +95,24 @@ class Pointwise(nn.Module):
             y = y + self.param("bias", initializer, (self.features,), jnp.float32)
             y = kernels.zero_padding(y, num_rows)
         return y.astype(x.dtype)
+
+
+def convolve_and_normalize(
+    conv: SparseConv | StridedConv | TransposedConv,
+    norm: MaskedBatchNorm,
+    x: Float[Array, "n c_in"],
+    sparse_map: kernels.KernelMap | kernels.Downsample,
+    num_rows: Int32[Array, ""],
+    *,
+    train: bool,
+) -> Float[Array, "m c_out"]:
+    """norm(conv(x)); in training the norm has its moments from the convolution, which saves a pass.
+
+    Args:
+      sparse_map: what the convolution reads.
+      num_rows: of the result.
+    """
+    if not train:
+        return norm(conv(x, sparse_map), num_rows, train=False)
+    y, moments = conv(x, sparse_map, with_moments=True)
+    return norm(y, num_rows, train=True, moments=moments)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 from flax import struct
 from jaxtyping import Array, Int32
 
@@ -25,7 +26,7 @@ class Pyramid:
     Attributes:
       levels: from fine (tensor stride 1) to coarse.
       downsamples: entry i joins levels[i] and levels[i + 1], in both directions.
-      stem_map: the first convolution's map on level 0.
+      stem_map: the first convolution's map on level 0; levels[0].kernel_map if that is the same.
       num_duplicates: rows of level 0 whose coordinate a lower row has.
     """
 
@@ -82,9 +83,16 @@ def build_pyramid(
     tensor_stride = (1,) * dimension
     table = kernels.build_hash_table(coords, num_rows, implementation=implementation)
     num_duplicates = table.num_duplicates
-    stem_map = kernels.build_kernel_map(
-        coords, num_rows, kernel_size=stem_kernel_size, table=table, implementation=implementation
-    )
+    stem_map = None  # where the stem has the residual blocks' kernel, it reads the map of level 0
+    stem_offsets = kernels.kernel_offsets(stem_kernel_size, dimension)
+    if not np.array_equal(stem_offsets, kernels.kernel_offsets(3, dimension, kernel_type)):
+        stem_map = kernels.build_kernel_map(
+            coords,
+            num_rows,
+            kernel_size=stem_kernel_size,
+            table=table,
+            implementation=implementation,
+        )
     levels, downsamples = [], []
     for index, capacity in enumerate(capacities):
         if index > 0:
@@ -109,4 +117,5 @@ def build_pyramid(
             implementation=implementation,
         )
         levels.append(Level(coords, num_rows, kernel_map))
+    stem_map = levels[0].kernel_map if stem_map is None else stem_map
     return Pyramid(tuple(levels), tuple(downsamples), stem_map, num_duplicates)

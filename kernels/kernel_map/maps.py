@@ -6,7 +6,7 @@ from jaxtyping import Array, Int32, UInt32
 
 SMALLEST_TILE, LARGEST_TILE = 128, 2048  # pairs that a step of the XLA dataflow takes
 GRANULE = 64  # positions that share one set of active offsets in `Tiles`
-ROW_MULTIPLE = 128  # positions of `Tiles` come in whole programs of the largest tile
+ROW_MULTIPLE = 256  # positions of `Tiles` come in whole programs of the largest tile
 
 
 class PairLists(NamedTuple):

@@ -73,13 +73,7 @@ def default_tile(problem: Problem) -> Tile:
     half = problem.dtype != "float32"
     wide = max(problem.c_in, problem.c_out) > 64
     if problem.operation == "gemm":
-        # Tiles of fewer rows need fewer offsets, which pays where products are the bottleneck.
-        block = 64 if wide or not half else 128
-        chunk = contracted_chunk(problem.c_in, 64 if half else 32)
-        programs = rows // block * -(-problem.c_out // 256)
-        enough = programs >= MULTIPROCESSORS or problem.c_in < 64
-        splits = 1 if enough else min(8, problem.volume, 2 * MULTIPROCESSORS // max(programs, 1))
-        return Tile(block, chunk, 4, 4 if half else 3, splits, 256 if half else 128)
+        return _gemm_tile(problem, rows, half, wide)
     if problem.operation == "weight_gradient":
         channels, columns = (128, 256) if half else (64, 128)
         channels = min(channels, max(16, 1 << (problem.c_in - 1).bit_length()))
@@ -94,6 +88,30 @@ def default_tile(problem: Problem) -> Tile:
     entries = problem.volume * (1 << (problem.c_in - 1).bit_length())
     splits = -(-4 * MULTIPROCESSORS * 64 // entries)
     return Tile(64 if half else 32, 64, 4, 3, _at_most(splits, rows, 256))
+
+
+def _gemm_tile(problem: Problem, rows: int, half: bool, wide: bool) -> Tile:
+    """Rows enough that reading the weights is no bottleneck, and programs enough for the GPU.
+
+    A program reads the weights of every offset of its rows from the second-level cache, whose
+    bandwidth limits tiles of few rows; the same rows on Hopper leave room for three buffers.
+    """
+    chunk = contracted_chunk(problem.c_in, 64 if half else 32)
+    if not half:
+        block, warps, stages, columns = 64, 4, 3, 128
+    elif problem.architecture == 90 and wide and rows >= 256 * 2 * MULTIPROCESSORS:
+        block, warps, stages, columns = 256, 8, 5, 128
+    else:
+        block, stages, columns = 128 if rows >= 2048 else 64, 4, 256
+        warps = 8 if block == 128 and wide else 4
+    programs = rows // block * -(-problem.c_out // columns)
+    splits = -(-3 * MULTIPROCESSORS // (2 * max(programs, 1))) if problem.c_in >= 64 else 1
+    return Tile(block, chunk, warps, stages, min(splits, 9, problem.volume), columns)
+
+
+def log2_of_rows(rows: int) -> int:
+    """The logarithm of a number of rows, rounded up, by which tiles are chosen."""
+    return max(rows - 1, 1).bit_length()
 
 
 def _at_most(splits: int, rows: int, rows_per_split: int) -> int:

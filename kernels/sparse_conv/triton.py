@@ -16,7 +16,7 @@ from kernels.implementation import compute_capability
 from kernels.kernel_map.maps import Downsample, KernelMap, PairLists, Tiles
 from kernels.padding import zero_padding
 from kernels.sparse_conv.moments import BlockMoments
-from kernels.sparse_conv.tile_table import Operation, Problem, Tile, choose_tile
+from kernels.sparse_conv.tile_table import Operation, Problem, Tile, choose_tile, log2_of_rows
 from kernels.sparse_conv.triton_gemm import implicit_gemm
 from kernels.sparse_conv.triton_narrow import (
     NARROW_CHANNELS,
@@ -172,11 +172,8 @@ def _is_narrow(features: Float[Array, "n c_in"], maps: _Maps) -> bool:
 
 def _tile(operation: Operation, features: Array, weights_shape: tuple[int, ...], rows: int) -> Tile:
     architecture = compute_capability() or INTERPRETED_ARCHITECTURE
-    volume, c_in, c_out = weights_shape
-    log2_rows = max(rows - 1, 1).bit_length()
-    return choose_tile(
-        Problem(operation, architecture, features.dtype.name, volume, c_in, c_out, log2_rows)
-    )
+    shape = (*weights_shape, log2_of_rows(rows))
+    return choose_tile(Problem(operation, architecture, features.dtype.name, *shape))
 
 
 def _float32_precision() -> str:

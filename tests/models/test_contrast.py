@@ -7,7 +7,8 @@ import pytest
 
 from fourdc_jax.losses.simsiam import cross_network_loss, frame_pair_loss
 from fourdc_jax.models.contrast import ContrastParams, NetworkParams, make_contrast
-from fourdc_jax.models.heads import Predictor, gather_rows
+from fourdc_jax.models.heads import Predictor
+from fourdc_jax.sparse.gather import gather_rows
 
 SEQUENCES, FRAMES, TRACKS = 2, 3, 20
 
@@ -198,14 +199,3 @@ def test_predictor_on_wanted_rows_equals_predictor_on_all_rows():
     np.testing.assert_allclose(
         predict(wanted)[wanted >= 0], gather_rows(predict(every), wanted)[wanted >= 0], atol=1e-6
     )
-
-
-def test_gather_rows_has_zeros_and_no_gradient_where_absent():
-    features = jax.random.normal(jax.random.key(0), (5, 3))
-    rows = jnp.asarray([[1, -1], [1, 4]], jnp.int32)
-    gathered, pullback = jax.vjp(lambda x: gather_rows(x, rows), features)
-    np.testing.assert_array_equal(gathered[0, 0], features[1])
-    np.testing.assert_array_equal(gathered[0, 1], 0)
-    expected = np.zeros((5, 3))
-    expected[1], expected[4] = 2, 1
-    np.testing.assert_array_equal(pullback(jnp.ones_like(gathered))[0], expected)

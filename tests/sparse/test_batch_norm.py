@@ -5,12 +5,22 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import kernels
 from fourdc_jax.sparse import batch_norm as module
-from fourdc_jax.sparse.batch_norm import BLOCK_ROWS, MaskedBatchNorm
+from fourdc_jax.sparse.batch_norm import (
+    BLOCK_ROWS,
+    MaskedBatchNorm,
+    block_moments,
+    merge_moments,
+)
 
 EPSILON = 1e-5
 batch_norm = jax.jit(module.batch_norm, static_argnums=(4, 5))
-moments = jax.jit(module.compute_moments, static_argnums=2)
+
+
+@jax.jit
+def moments(x, num_rows):
+    return merge_moments(block_moments(x, num_rows), None)
 
 
 def random_rows(n, num_rows, channels=5, seed=0, mean=0.0):
@@ -102,7 +112,7 @@ def test_moments_do_not_cancel(mean, outlier):
     x = random_rows(1000, 900, mean=mean)
     if outlier is not None:
         x[outlier] = -50 * np.abs(x[outlier])
-    batch = moments(jnp.asarray(x), jnp.int32(900), None)
+    batch = moments(jnp.asarray(x), jnp.int32(900))
     exact = x[:900].astype(np.float64)
     error = np.abs(batch.mean - exact.mean(axis=0))
     assert np.all(error < 1e-5 * exact.std(axis=0) + 1e-7 * np.abs(exact.mean(axis=0)))
@@ -112,7 +122,7 @@ def test_moments_do_not_cancel(mean, outlier):
 def test_constant_rows_have_no_variance():
     x = np.zeros((300, 3), np.float32)
     x[:200] = 0.1
-    batch = moments(jnp.asarray(x), jnp.int32(200), None)
+    batch = moments(jnp.asarray(x), jnp.int32(200))
     np.testing.assert_allclose(batch.variance, 0, atol=1e-12)
 
 
@@ -145,6 +155,71 @@ def test_running_statistics_keep_what_a_batch_does_not_define(num_rows):
     np.testing.assert_array_equal(y, 0)
     np.testing.assert_array_equal(update["batch_stats"]["var"], 1)
     np.testing.assert_allclose(update["batch_stats"]["mean"], 0.5 * x[0] if num_rows else 0 * x[0])
+
+
+def shuffled_moments(x, num_rows, sizes, seed=0):
+    """Float64 moments of the valid rows in any order, in blocks of the given sizes."""
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(num_rows)
+    blocks = [x[order[start : start + size]].astype(np.float64) for start, size in sizes]
+    return kernels.BlockMoments(
+        jnp.asarray([[len(b)] for b in blocks], jnp.float32),
+        jnp.asarray([b.mean(axis=0) if len(b) else b.sum(axis=0) for b in blocks], jnp.float32),
+        jnp.asarray(
+            [b.var(axis=0) * len(b) if len(b) else b.sum(axis=0) for b in blocks], jnp.float32
+        ),
+    )
+
+
+SIZES_OF_BLOCKS = [
+    [(0, 64), (64, 64), (128, 64), (192, 8), (200, 0), (200, 0)],
+    [(0, 0), (0, 1), (1, 199)],
+    [(0, 200)],
+]
+
+
+@pytest.mark.parametrize("sizes", SIZES_OF_BLOCKS)
+def test_known_moments_are_merged_exactly(sizes):
+    """Blocks of any size and in any order, empty ones too, far from 0."""
+    x = random_rows(256, 200, mean=1e3)
+    batch = jax.jit(merge_moments, static_argnums=1)(shuffled_moments(x, 200, sizes), None)
+    exact = x[:200].astype(np.float64)
+    assert int(batch.count) == 200
+    np.testing.assert_allclose(batch.mean, exact.mean(axis=0), rtol=3e-7)
+    np.testing.assert_allclose(batch.variance, exact.var(axis=0), rtol=2e-4)
+
+
+def test_known_moments_change_neither_result_nor_gradient():
+    x = random_rows(256, 200, mean=2.0)
+    known = shuffled_moments(x, 200, SIZES_OF_BLOCKS[0])
+    scale, bias = jnp.linspace(0.5, 2, 5), jnp.arange(5, dtype=jnp.float32)
+    cotangent = np.random.default_rng(1).normal(size=x.shape).astype(np.float32)
+
+    def run(known):
+        y, vjp = jax.vjp(
+            lambda *args: batch_norm(*args, jnp.int32(200), EPSILON, None, known)[0],
+            *(jnp.asarray(x), scale, bias),
+        )
+        return y, *vjp(jnp.asarray(cotangent))
+
+    for a, b in zip(run(known), run(None)):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_known_moments_are_what_is_used():
+    """Those of another x give that one's statistics: x is not read for them."""
+    norm = MaskedBatchNorm(momentum=1.0)
+    x, other = random_rows(256, 200), random_rows(256, 200, seed=1, mean=3.0)
+    known = shuffled_moments(other, 200, SIZES_OF_BLOCKS[0])
+    variables = norm.init(jax.random.key(0), jnp.asarray(x), jnp.int32(200), train=True)
+    _, update = norm.apply(
+        *(variables, jnp.asarray(x), jnp.int32(200)),
+        train=True,
+        moments=known,
+        mutable=["batch_stats"],
+    )
+    expected = other[:200].astype(np.float64).mean(axis=0)
+    np.testing.assert_allclose(update["batch_stats"]["mean"], expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("split", [(30, 50), (0, 50), (1, 1), (0, 0)])

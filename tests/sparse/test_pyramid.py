@@ -6,10 +6,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 
 import kernels
+from fourdc_jax.sparse.batch_norm import MaskedBatchNorm
 from fourdc_jax.sparse.initializers import minkowski_uniform
-from fourdc_jax.sparse.layers import Pointwise, SparseConv, StridedConv, TransposedConv
+from fourdc_jax.sparse.layers import (
+    Pointwise,
+    SparseConv,
+    StridedConv,
+    TransposedConv,
+    convolve_and_normalize,
+)
 from fourdc_jax.sparse.pyramid import build_pyramid
 
 OPTIONS = {"stride": (2, 2, 2), "kernel_type": "hypercube", "stem_kernel_size": 3}
@@ -65,6 +73,28 @@ def test_limits_say_what_was_needed():
     assert tuple(map(int, pyramid.limits["duplicate_coordinates"])) == (3, 0)
 
 
+@pytest.mark.parametrize(
+    ("stem_kernel_size", "kernel_type", "shared"),
+    [
+        (3, "hypercube", True),
+        ((3, 3, 3), "hypercube", True),
+        (3, "hypercross", False),
+        ((3, 3, 1), "hypercube", False),
+        (5, "hypercube", False),
+    ],
+)
+def test_stem_shares_the_map_of_an_equal_kernel(stem_kernel_size, kernel_type, shared):
+    options = {"stem_kernel_size": stem_kernel_size, "kernel_type": kernel_type}
+
+    def build(coords, num_rows):
+        pyramid = build_pyramid(coords, num_rows, capacities=(9,), stride=(2, 2, 2), **options)
+        assert (pyramid.stem_map is pyramid.levels[0].kernel_map) == shared
+        return pyramid.stem_map
+
+    stem_map = jax.eval_shape(build, jnp.zeros((9, 4), jnp.int32), jnp.int32(9))
+    assert stem_map.rows.shape == (kernels.kernel_volume(stem_kernel_size, 3), 9)
+
+
 def test_stride_must_fit_the_dimension():
     with pytest.raises(ValueError, match="stride"):
         build_pyramid(jnp.zeros((2, 5), jnp.int32), jnp.int32(1), capacities=(2, 2), **OPTIONS)
@@ -98,6 +128,66 @@ def test_layers_keep_dtype_and_padding(dtype):
             assert parameter.dtype == jnp.float32
             assert jnp.abs(parameter).max() <= fan**-0.5
         assert jnp.abs(variables["params"]["kernel"]).max() > 0.8 * fan**-0.5
+
+
+class ConvNorm(nn.Module):
+    """One convolution and its normalisation."""
+
+    conv: nn.Module
+
+    @nn.compact
+    def __call__(self, x, sparse_map, num_rows, train):
+        norm = MaskedBatchNorm(momentum=0.5, name="norm")
+        return convolve_and_normalize(self.conv, norm, x, sparse_map, num_rows, train=train)
+
+
+@functools.cache
+def normalized_convolutions(implementation):
+    """Of each kind of convolution: outputs, statistics and gradients, evaluation, moments."""
+
+    @jax.jit
+    def run(coords, x):
+        n = len(coords)
+        options = OPTIONS | {"capacities": (n, n), "implementation": implementation}
+        pyramid = build_pyramid(coords, jnp.int32(n), **options)
+        (fine, coarse), (down,) = pyramid.levels, pyramid.downsamples
+        return {
+            "sparse": normalize(SparseConv, (), fine.kernel_map, fine.num_rows, fine.num_rows, x),
+            "strided": normalize(StridedConv, (8,), down, fine.num_rows, coarse.num_rows, x),
+            "transposed": normalize(TransposedConv, (8,), down, coarse.num_rows, fine.num_rows, x),
+        }
+
+    def normalize(layer, volume, sparse_map, num_inputs, num_outputs, x):
+        conv = layer(32, *volume, implementation)
+        model, x = ConvNorm(conv), kernels.zero_padding(x, num_inputs)
+        variables = model.init(jax.random.key(1), x, sparse_map, num_outputs, False)
+
+        def train(params, x):
+            own = {**variables, "params": params}
+            args = (x, sparse_map, num_outputs, True)
+            return model.apply(own, *args, mutable=["batch_stats"])
+
+        y, pullback, stats = jax.vjp(train, variables["params"], x, has_aux=True)
+        gradients = pullback(jnp.sin(jnp.arange(y.size, dtype=y.dtype)).reshape(y.shape))
+        evaluated = model.apply(variables, x, sparse_map, num_outputs, False)
+        bound = conv.bind({"params": variables["params"]["conv"]})
+        _, moments = bound(x, sparse_map, with_moments=True)
+        counted = None if moments is None else (moments.counts.sum(), num_outputs)
+        return (y, stats, gradients, evaluated), counted
+
+    coords = jnp.asarray(random_coords())
+    return run(coords, jax.random.normal(jax.random.key(0), (len(coords), 16)))
+
+
+@pytest.mark.parametrize("name", ["sparse", "strided", "transposed"])
+def test_norm_with_the_kernels_moments_equals_the_norm_of_the_result(name):
+    """Outputs, running statistics, all gradients, and in evaluation."""
+    pytest.importorskip("triton")
+    values, (counted, num_rows) = normalized_convolutions("interpret")[name]
+    expected, no_moments = normalized_convolutions("xla")[name]
+    assert int(counted) == int(num_rows) > 0
+    assert no_moments is None
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, 1e-5, 1e-4), values, expected)
 
 
 def test_initializer_is_uniform():

@@ -1,0 +1,5 @@
+"""Reading rows of a level's features, for the models; see `kernels.gather_rows`."""
+
+from kernels import gather_rows
+
+__all__ = ["gather_rows"]

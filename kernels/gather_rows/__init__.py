@@ -1,0 +1,3 @@
+from kernels.gather_rows.api import gather_rows
+
+__all__ = ["gather_rows"]
