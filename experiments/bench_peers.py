@@ -1,261 +1,243 @@
-"""This engine beside its peers on the CPU, in one process and in turns.
+"""This engine beside its peers, in one process and in turns, on a CPU or a GPU.
 
-    pip install torch==2.13.0 && pip install spconv
-    python experiments/bench_peers.py [--rows 20480 --voxels 0.05]
+    pip install torch spconv                  # CPU, or spconv-cu126 for a GPU
+    pip install torch spconv-triton           # GPU
+    python experiments/bench_peers.py [--device gpu] [--rows 20480]
 
-Peers are no dependency: whoever wants the comparison installs them. Same coordinates, same
-channels, same network (Res16UNet34C with a 5^3 stem and batch normalisation): one layer with its
-map cached, all maps, and the network's forward pass and training step with the maps built anew. One
-layer of each engine is checked against a float64 sum over neighbours before anything is timed.
-spconv 2.3.8 on the CPU asks for a CUDA stream in its backward pass, which is answered here, and its
-scatter is exact with one thread only; the wrong rows with all threads are counted.
+Peers are no dependency: whoever wants the comparison installs them, and those that are missing are
+named. Same coordinates, same channels, same network (Res16UNet34C with a 5^3 stem and batch
+normalisation, SGD with momentum): layers with their maps cached, all maps, and the network's
+forward pass and training step with the maps built anew. On a GPU features are bfloat16 where an
+engine can, else float16, networks have float32 parameters, and 4D layers with 81 offsets join; on a
+CPU all is float32. `timing.py` says how is measured.
+
+One layer of each engine is checked against a float64 sum over neighbours before anything is timed;
+an engine that is wrong or fails is named and left out. On the CPU spconv's scatter is exact with
+one thread only; the wrong rows with all threads are counted.
 """
 
 import os
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # idle workers of one engine leave the cores
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # engines share the GPU's memory
+
+import json
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import spconv.pytorch as spconv
+import peers
 import torch
 from absl import app, flags
-from bench_rooms import level_capacities, room_voxels
-from timing import compile_timed, matmul_call, time_interleaved
+from bench_rooms import level_capacities, room_voxels, sequence_voxels
+from peers import Peer
+from timing import Program, matmul_program, number_of_sets, on_gpu, time_programs
+from workloads import (
+    Network,
+    layer_workloads,
+    make_network,
+    map_workload,
+    network_workloads,
+    submanifold_layer,
+)
 
 import kernels
-from fourdc_jax.models.unet import SparseUNet
 
-ROWS = flags.DEFINE_multi_integer("rows", [20_480, 102_400], "voxels of each room")
-VOXELS = flags.DEFINE_multi_float("voxels", [0.05, 0.02], "voxel size of each room, metres")
+CHANNELS = ((32, 32), (64, 64), (128, 96), (96, 96), (128, 128), (256, 256))
+DEVICE = flags.DEFINE_enum("device", None, ["cpu", "gpu"], "default: what JAX finds")
+ROWS = flags.DEFINE_multi_integer("rows", None, "voxels of each size")
+VOXEL = flags.DEFINE_float("voxel", 0.02, "metres")
+CHANNEL_PAIRS = flags.DEFINE_multi_string("channels", None, "c_in,c_out of each 3^3 layer")
 ROUNDS = flags.DEFINE_integer("rounds", 5, "timed rounds", lower_bound=1)
-PLANES = (32, 64, 128, 256, 256, 128, 96, 96)
-LAYERS = (2, 3, 4, 6, 2, 2, 2, 2)
+WHOLE_NETWORK = flags.DEFINE_bool("network", True, "also the whole Res16UNet34C")
+OUTPUT = flags.DEFINE_string("output", None, "JSON file of all numbers")
 
-spconv.ops.get_current_stream = lambda: 0
-
-
-class PeerBlock(spconv.SparseModule):
-    """BasicBlock of the residual U-Net in spconv."""
-
-    def __init__(self, c_in: int, c_out: int, key: str):
-        super().__init__()
-        conv = lambda c: spconv.SubMConv3d(c, c_out, 3, bias=False, indice_key=key)  # noqa: E731
-        self.conv1, self.conv2 = conv(c_in), conv(c_out)
-        self.norm1, self.norm2 = torch.nn.BatchNorm1d(c_out), torch.nn.BatchNorm1d(c_out)
-        self.shortcut = None
-        if c_in != c_out:
-            linear = torch.nn.Linear(c_in, c_out, bias=False)
-            self.shortcut = torch.nn.Sequential(linear, torch.nn.BatchNorm1d(c_out))
-
-    def forward(self, x):
-        y = self.conv1(x)
-        y = y.replace_feature(torch.relu(self.norm1(y.features)))
-        y = self.conv2(y)
-        identity = x.features if self.shortcut is None else self.shortcut(x.features)
-        return y.replace_feature(torch.relu(self.norm2(y.features) + identity))
-
-
-class PeerUNet(torch.nn.Module):
-    """Res16UNet34C in spconv, maps shared by `indice_key` as its users do."""
-
-    def __init__(self, c_in: int, c_out: int):
-        super().__init__()
-        norm = torch.nn.BatchNorm1d
-        self.stem = spconv.SubMConv3d(c_in, 32, 5, bias=False, indice_key="stem")
-        self.stem_norm = norm(32)
-        self.down, self.down_norm, self.up, self.up_norm, self.stages = (
-            torch.nn.ModuleList() for _ in range(5)
-        )
-        width, skips = 32, [32]
-        for level in range(4):
-            self.down.append(
-                spconv.SparseConv3d(width, width, 2, 2, bias=False, indice_key=f"down{level}")
-            )
-            self.down_norm.append(norm(width))
-            self.stages.append(self.stage(width, level, f"level{level + 1}"))
-            width = PLANES[level]
-            skips.append(width)
-        skips.pop()
-        for level in (3, 2, 1, 0):
-            stage = 7 - level
-            self.up.append(
-                spconv.SparseInverseConv3d(
-                    width, PLANES[stage], 2, indice_key=f"down{level}", bias=False
-                )
-            )
-            self.up_norm.append(norm(PLANES[stage]))
-            self.stages.append(self.stage(PLANES[stage] + skips.pop(), stage, f"level{level}"))
-            width = PLANES[stage]
-        self.final = torch.nn.Linear(width, c_out)
-
-    @staticmethod
-    def stage(c_in: int, stage: int, key: str):
-        widths = [c_in] + [PLANES[stage]] * LAYERS[stage]
-        return torch.nn.Sequential(*(PeerBlock(a, PLANES[stage], key) for a in widths[:-1]))
-
-    def forward(self, x):
-        relu = lambda x, norm: x.replace_feature(torch.relu(norm(x.features)))  # noqa: E731
-        x = relu(self.stem(x), self.stem_norm)
-        skips = []
-        for level in range(4):
-            skips.append(x)
-            x = relu(self.down[level](x), self.down_norm[level])
-            x = self.stages[level](x)
-        for step in range(4):
-            x = relu(self.up[step](x), self.up_norm[step])
-            x = x.replace_feature(torch.cat([x.features, skips.pop().features], 1))
-            x = self.stages[4 + step](x)
-        return self.final(x.features)
+NETWORK = "Res16UNet34C"
+TOLERANCE = {torch.float32: 1e-5, torch.float16: 2e-3, torch.bfloat16: 1.6e-2}  # of the largest
 
 
 def main(_: list[str]) -> None:
+    gpu = on_gpu()
+    if DEVICE.value not in (None, "gpu" if gpu else "cpu"):
+        raise SystemExit(f"--device {DEVICE.value}, but JAX runs on {jax.default_backend()!r}")
+    if gpu and not torch.cuda.is_available():
+        raise SystemExit("JAX has a GPU and PyTorch has none: install a CUDA build of torch")
     torch.manual_seed(0)
-    torch.set_num_threads(len(os.sched_getaffinity(0)))
-    print(f"jax {jax.__version__}, torch {torch.__version__}, {len(os.sched_getaffinity(0))} cores")
-    for rows, voxel in zip(ROWS.value, VOXELS.value, strict=True):
-        coords = room_voxels(rows, voxel)
-        print(f"\n{rows} voxels of {voxel} m")
-        check_layers(coords)
-        ours, theirs = our_calls(coords), peer_calls(coords)
-        product, gflop = matmul_call()
-        both = {"matmul": product}
-        for name in ours:  # neighbours in time
-            both |= {f"ours {name}": ours[name], f"spconv {name}": theirs[name]}
-        seconds = time_interleaved(both, ROUNDS.value)
-        print(f"float32 matmul {gflop / seconds['matmul']:.0f} GFLOP/s")
-        print(f"{'':28s}{'ours ms':>10s}{'spconv ms':>11s}{'spconv / ours':>15s}")
-        for name in ours:
-            a, b = seconds[f"ours {name}"], seconds[f"spconv {name}"]
-            print(f"{name:28s}{1e3 * a:10.1f}{1e3 * b:11.1f}{b / a:15.2f}")
+    cores = len(os.sched_getaffinity(0))
+    torch.set_num_threads(cores)
+    kind = jax.devices()[0].device_kind
+    print(f"{kind}, {cores} cores, jax {jax.__version__}, torch {torch.__version__}")
+    others = checked_peers("cuda" if gpu else "cpu")
+    results = []
+    for rows in ROWS.value or ([10_240, 102_400, 1_024_000] if gpu else [20_480, 102_400]):
+        coords = room_voxels(rows, VOXEL.value)
+        dtype = jnp.bfloat16 if gpu else jnp.float32
+        network = make_network(
+            NETWORK, coords, level_capacities(coords), stem_kernel_size=5, dtype=dtype
+        )
+        neighbours = network.sizes.pairs[0] / rows
+        print(f"\n{rows} voxels of {VOXEL.value} m, {neighbours:.1f} of 27 neighbours exist")
+        default = CHANNELS if gpu else ((64, 64), (128, 128))
+        pairs = [tuple(map(int, text.split(","))) for text in CHANNEL_PAIRS.value or ()] or default
+        calls = layer_calls(network, "3^3", pairs, others, dtype)
+        if WHOLE_NETWORK.value:
+            calls |= network_calls(network, others)
+        results += report(rows, calls, others, dtype)
+        if gpu:
+            coords = sequence_voxels(rows // 4 * 4, VOXEL.value)
+            network = make_network("MinkUNet14", coords, level_capacities(coords), dtype=dtype)
+            calls = layer_calls(network, "3^4", [(64, 64), (96, 96)], others, dtype)
+            results += report(rows, calls, others, dtype)
+    if OUTPUT.value:
+        with open(OUTPUT.value, "w") as file:
+            json.dump({"device": kind, "results": results}, file, indent=1)
 
 
-def peer_tensor(coords, features):
-    cells = np.asarray(coords).copy()
-    cells[:, 1:] -= cells[:, 1:].min(0)
-    shape = [int(v) + 1 for v in cells[:, 1:].max(0)]
-    return spconv.SparseConvTensor(features, torch.from_numpy(cells), shape, 1)
+def checked_peers(device: str) -> list[Peer]:
+    """The engines whose layer is right, in the best dtype that they are right in.
 
-
-def check_layers(coords, channels: int = 64) -> None:
-    """Both engines' 3^3 layer against a float64 sum over neighbours; wrong rows are counted."""
+    Raises:
+      SystemExit: this project's own layer is wrong.
+    """
+    coords = np.asarray(room_voxels(4096, VOXEL.value))
     rng = np.random.default_rng(0)
-    rows = coords.shape[0]
-    x = rng.normal(size=(rows, channels)).astype(np.float32)
-    w = rng.normal(size=(27, channels, channels)).astype(np.float32)
-    kernel_map = jax.jit(kernels.build_kernel_map)(coords, jnp.int32(rows))
-    table = np.asarray(kernel_map.rows)
-    exact = np.zeros((rows, channels))
-    for k in range(27):
-        exists = table[k] >= 0
-        exact[exists] += x[table[k, exists]].astype(np.float64) @ w[k]
-    tolerance = 1e-5 * np.abs(exact).max()
+    x = rng.normal(size=(len(coords), 64)).astype(np.float32)
+    w = rng.normal(size=(27, 64, 64)).astype(np.float32)
+    halves = [torch.bfloat16, torch.float16]
+    dtypes = halves if device == "cuda" else [torch.float32]
+    exact = exact_layer(coords, x, w)
+    own = str(dtypes[0]).removeprefix("torch.")
+    kernel_map = jax.jit(kernels.build_kernel_map)(coords, jnp.int32(len(coords)))
+    y = jax.jit(kernels.sparse_conv)(jnp.asarray(x, own), jnp.asarray(w, own), kernel_map)
+    wrong = wrong_rows(np.asarray(y, np.float32), exact, TOLERANCE[dtypes[0]])
+    print(f"wrong rows of one layer: ours {wrong} ({own})")
+    if wrong:
+        raise SystemExit("this engine is wrong: its time would mean nothing")
+    found = []
+    for name, engine in peers.find_peers(device).items():
+        for dtype in dtypes:
+            peer = Peer(name, engine, device, dtype)
+            wrong, reason = attempt(partial(peer_wrong_rows, peer, coords, x, w, exact))
+            print(f"  {name} {wrong if reason is None else reason} ({dtype})")
+            if reason is None and wrong[0] == 0:
+                found.append(peer)
+                break
+    return found
 
-    def wrong_rows(result) -> int:
-        return int((np.abs(np.asarray(result) - exact).max(1) > tolerance).sum())
 
-    layer = spconv.SubMConv3d(channels, channels, 3, bias=False, indice_key="check")
-    # spconv's kernel is [out, x, y, z, in] with z fastest; ours [k, in, out] with x fastest.
-    cube = w.reshape(3, 3, 3, channels, channels).transpose(4, 2, 1, 0, 3)
-    layer.weight.data = torch.from_numpy(np.ascontiguousarray(cube))
-    threads, wrong = torch.get_num_threads(), []
-    for count in (1, threads):
+def exact_layer(coords: np.ndarray, x: np.ndarray, w: np.ndarray) -> np.ndarray:
+    """A 3^3 layer as a float64 sum over neighbours."""
+    row_of = {tuple(cell): row for row, cell in enumerate(coords.tolist())}
+    exact = np.zeros((len(coords), w.shape[2]))
+    for k, offset in enumerate(np.asarray(kernels.kernel_offsets(3, 3))):
+        shifted = (coords + np.insert(offset, 0, 0)).tolist()
+        rows = np.array([row_of.get(tuple(cell), -1) for cell in shifted])
+        exact[rows >= 0] += x[rows[rows >= 0]].astype(np.float64) @ w[k]
+    return exact
+
+
+def peer_wrong_rows(
+    peer: Peer, coords: np.ndarray, x: np.ndarray, w: np.ndarray, exact: np.ndarray
+) -> tuple[int, ...]:
+    """On a CPU with one thread and with all; on a GPU one number."""
+    layer = peers.submanifold_layer(peer, w, 3)
+    features = torch.from_numpy(x).to(peer.device, peer.dtype)
+    threads, counts = torch.get_num_threads(), []
+    for count in (1, threads) if peer.device == "cpu" else (threads,):
         torch.set_num_threads(count)
         with torch.no_grad():
-            wrong.append(wrong_rows(layer(peer_tensor(coords, torch.from_numpy(x))).features))
-    ours = wrong_rows(jax.jit(kernels.sparse_conv)(x, w, kernel_map))
-    print(f"wrong rows: ours {ours}, spconv {wrong[0]} (1 thread), {wrong[1]} ({threads} threads)")
-    if ours or wrong[0]:
-        raise SystemExit("an engine is wrong: its time would mean nothing")
+            y = layer(peers.sparse_tensor(peer, coords, features)).features
+        counts.append(wrong_rows(y.float().cpu().numpy(), exact, TOLERANCE[peer.dtype]))
+    return tuple(counts)
 
 
-def our_calls(coords):
-    """Name -> call, compiled."""
-    rows = coords.shape[0]
-    net = SparseUNet.named("Res16UNet34C", dimension=3, out_channels=20, stem_kernel_size=5)
-    capacities = level_capacities(coords)
-    x3 = jnp.ones((rows, 3), jnp.float32)
-
-    def pyramid_of(coords):
-        return net.build_pyramid(coords, jnp.int32(rows), capacities)
-
-    pyramid = jax.jit(pyramid_of)(coords)
-    variables = jax.jit(lambda k: net.init(k, x3, pyramid, train=False))(jax.random.key(0))
-
-    def forward(params, coords, x):
-        now = {"params": params, "batch_stats": variables["batch_stats"]}
-        return net.apply(now, x, pyramid_of(coords), train=True, mutable=["batch_stats"])[0]
-
-    def step(params, coords, x):
-        loss = lambda p: jnp.mean(jnp.square(forward(p, coords, x)))  # noqa: E731
-        value, gradient = jax.value_and_grad(loss)(params)
-        return value, jax.tree.map(lambda p, g: p - 0.1 * g, params, gradient)
-
-    def layer_step(x, w, kernel_map):
-        y, pullback = jax.vjp(lambda x, w: kernels.sparse_conv(x, w, kernel_map), x, w)
-        return y, pullback(y)
-
-    calls = {"all maps": (pyramid_of, coords)}
-    kernel_map = pyramid.levels[0].kernel_map
-    for channels in (64, 128):
-        x, w = jnp.ones((rows, channels)), jnp.ones((27, channels, channels))
-        calls[f"3^3 {channels} forward"] = (kernels.sparse_conv, x, w, kernel_map)
-        calls[f"3^3 {channels} fwd + bwd"] = (layer_step, x, w, kernel_map)
-    calls["Res16UNet34C forward"] = (forward, variables["params"], coords, x3)
-    calls["Res16UNet34C step"] = (step, variables["params"], coords, x3)
-    return {name: compile_timed(*call)[0] for name, call in calls.items()}
+def wrong_rows(result: np.ndarray, exact: np.ndarray, tolerance: float) -> int:
+    right = np.abs(result - exact).max(1) <= tolerance * np.abs(exact).max()
+    return int((~right).sum())
 
 
-def peer_calls(coords):
-    """The same calls in spconv."""
-    rows = coords.shape[0]
-    network = PeerUNet(3, 20).train()
-    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+def attempt(function: Callable[[], Any]) -> tuple[Any, str | None]:
+    """The result, or the reason why there is none: engines fail in their own ways."""
+    try:
+        return function(), None
+    except Exception as error:
+        return None, f"fails: {type(error).__name__}: {str(error).splitlines()[:1]}"[:90]
 
-    def maps():
-        x = peer_tensor(coords, torch.ones(rows, 1))
-        with torch.no_grad():
-            spconv.SubMConv3d(1, 1, 5, bias=False, indice_key="stem")(x)
-            for level in range(5):
-                spconv.SubMConv3d(1, 1, 3, bias=False, indice_key=f"level{level}")(x)
-                if level < 4:
-                    x = spconv.SparseConv3d(1, 1, 2, 2, bias=False, indice_key=f"d{level}")(x)
-        return ()
 
-    def forward():
-        with torch.no_grad():
-            return network(peer_tensor(coords, torch.ones(rows, 3))).numpy()
+def layer_calls(
+    network: Network, kernel: str, pairs: Any, others: list[Peer], dtype: Any
+) -> dict[str, dict[str, Program]]:
+    """Call -> engine -> program, of single layers."""
+    coords, calls = np.asarray(network.coords), {}
+    for c_in, c_out in pairs:
+        name = f"{kernel} {c_in}>{c_out}"
+        layer = submanifold_layer(network, c_in, c_out)
+        kernel_map = network.pyramid.levels[0].kernel_map
+        workloads = layer_workloads(layer, kernel_map, dtype, "auto")
+        own = {call: workload.compile() for call, workload in workloads.items()}
+        num_sets = number_of_sets(jnp.dtype(dtype).itemsize * len(coords) * (c_in + c_out))
+        calls |= {f"{name} {call}": {"ours": own[call]} for call in own}
+        for peer in others:
+            programs, reason = attempt(
+                partial(peers.layer_programs, peer, coords, c_in, c_out, num_sets)
+            )
+            if reason is not None:
+                print(f"{peer.name} {name} {reason}")
+                continue
+            for call, program in programs.items():
+                calls[f"{name} {call}"][peer.name] = program
+    return calls
 
-    def step():
-        optimizer.zero_grad()
-        loss = network(peer_tensor(coords, torch.ones(rows, 3))).square().mean()
-        loss.backward()
-        optimizer.step()
-        return ()
 
-    def layer_calls(channels: int):
-        layer = spconv.SubMConv3d(channels, channels, 3, bias=False, indice_key="layer")
-        x = torch.ones(rows, channels, requires_grad=True)
-        cached = peer_tensor(coords, x.detach())
-        with torch.no_grad():
-            cached = layer(cached).replace_feature(x)
+def network_calls(network: Network, others: list[Peer]) -> dict[str, dict[str, Program]]:
+    """Call -> engine -> program, of maps and the whole network."""
+    own = {"all maps": map_workload(network)}
+    own |= {f"{NETWORK} {call}": work for call, work in network_workloads(network).items()}
+    calls = {call: {"ours": workload.compile()} for call, workload in own.items()}
+    for peer in others:
+        programs, reason = attempt(
+            partial(peers.network_programs, peer, NETWORK, np.asarray(network.coords))
+        )
+        if reason is not None:
+            print(f"{peer.name} {NETWORK} {reason}")
+            continue
+        for call, program in programs.items():
+            calls[call][peer.name] = program
+    return calls
 
-        def run():
-            with torch.no_grad():
-                return layer(cached).features.numpy()
 
-        def run_backward():
-            y = layer(cached).features
-            y.backward(y.detach())
-            return ()
-
-        return run, run_backward
-
-    calls = {"all maps": maps}
-    for channels in (64, 128):
-        calls[f"3^3 {channels} forward"], calls[f"3^3 {channels} fwd + bwd"] = layer_calls(channels)
-    return calls | {"Res16UNet34C forward": forward, "Res16UNet34C step": step}
+def report(
+    rows: int, calls: dict[str, dict[str, Program]], others: list[Peer], dtype: Any
+) -> list[dict]:
+    """Time all engines in turns, print a line for each call, return the numbers."""
+    product, operations = matmul_program(dtype)
+    programs = {("matmul", "ours"): product}
+    for call, engines in calls.items():  # neighbours in time
+        for engine, program in engines.items():
+            _, reason = attempt(partial(program.run, 1))
+            if reason is None:
+                programs[call, engine] = program
+            else:
+                print(f"{engine} {call} {reason}")
+    seconds = time_programs(programs, ROUNDS.value)
+    print(f"{jnp.dtype(dtype)} matmul {operations / seconds['matmul', 'ours'] / 1e12:.3g} TFLOP/s")
+    names = [peer.name for peer in others]
+    titles = "".join(f"{name + ' ms':>18s}{'/ ours':>8s}" for name in names)
+    print(f"{'':26s}{'ours ms':>12s}{titles}")
+    results = []
+    for call in calls:
+        own = seconds[call, "ours"]
+        line = f"{call:26s}{1e3 * own:12.3f}"
+        for name in names:
+            other = seconds.get((call, name))
+            line += " " * 26 if other is None else f"{1e3 * other:18.3f}{other / own:8.2f}"
+        print(line)
+        times = {engine: seconds.get((call, engine)) for engine in ["ours", *names]}
+        results.append({"rows": rows, "name": call, "seconds": times})
+    return results
 
 
 if __name__ == "__main__":

@@ -1,147 +1,165 @@
-"""Speed of the sparse-convolution engine on surface-like rooms, in one run.
+"""Speed of the sparse-convolution engine on surfaces of rooms, in one run.
 
-    python experiments/bench_sparse_conv.py [--implementation xla] [--rows 20480 --voxels 0.05]
+    python experiments/bench_sparse_conv.py [--implementation triton] [--dtype bfloat16]
+        [--rows 10240 --rows 102400 --rows 1024000] [--output bench.json]
 
-For every size: all maps of a U-Net, one 3^3 layer, forward and forward + backward, and the whole
-Res16UNet34C (5^3 stem). GFLOP count the multiplications and additions of existing pairs of voxels
-only, never what an implementation computes beside them. `of matmul` is the ratio to the float32
-matrix product of 2048^3 measured in turns with the rest.
+For every size: all maps of a U-Net, 3^3 layers, the 5^3 stem with 3 channels, strided and
+transposed layers, and Res16UNet34C (forward, and a step of SGD with momentum); then the same of the
+4D MinkUNet14, whose kernels have 81 offsets, on sequences of 4 frames. `timing.py` says how is
+measured, `costs.py` how operations and bytes are counted.
+
+    TFLOP/s     operations on existing pairs of voxels only, a second
+    of matmul   that, over the rate of a dense square product of the same dtype
+    of copy     the compulsory bytes a second, over the bandwidth of a large copy
+    of roofline the least time that matmul and copy allow product by product, over the time
+    launches    operations of the compiled program on the device, per call
+    MiB         arguments, results and temporary buffers of the program
+
+Matrix product and copy are measured in turns with the rest. A stem's gradients are the weights'.
 """
+
+import json
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from absl import app, flags
-from bench_rooms import level_capacities, room_voxels
-from timing import compile_timed, matmul_call, peak_memory_gib, time_interleaved
+from bench_rooms import level_capacities, room_voxels, sequence_voxels
+from compiled_kernels import count_launches
+from timing import copy_program, matmul_program, on_gpu, peak_memory_gib, time_programs
+from workloads import (
+    Network,
+    Workload,
+    layer_workloads,
+    make_network,
+    map_workload,
+    network_workloads,
+    stem_layer,
+    strided_layers,
+    submanifold_layer,
+)
 
-import kernels
-from fourdc_jax.models.unet import SparseUNet
+DTYPES = ["bfloat16", "float16", "float32"]
+CHANNELS = ((32, 32), (64, 64), (128, 96), (96, 96), (128, 128), (256, 256))
 
 IMPLEMENTATION = flags.DEFINE_string("implementation", "auto", "auto, xla or triton")
-ROWS = flags.DEFINE_multi_integer("rows", [20_480, 102_400], "voxels of each room")
-VOXELS = flags.DEFINE_multi_float("voxels", [0.05, 0.02], "voxel size of each room, metres")
-CHANNELS = flags.DEFINE_multi_integer("channels", [64, 128], "channels of the single layers")
+DTYPE = flags.DEFINE_enum("dtype", None, DTYPES, "default: bfloat16 on a GPU, float32 on a CPU")
+ROWS = flags.DEFINE_multi_integer(
+    "rows", None, "voxels of each size; default: 10240, 102400, 1024000 on a GPU, less on a CPU"
+)
+VOXEL = flags.DEFINE_float("voxel", 0.02, "metres")
+CHANNEL_PAIRS = flags.DEFINE_multi_string(
+    "channels", None, "c_in,c_out of each 3^3 layer; default: six on a GPU, two on a CPU"
+)
 ROUNDS = flags.DEFINE_integer("rounds", 7, "timed rounds", lower_bound=1)
-NETWORK = flags.DEFINE_bool("network", True, "also the whole Res16UNet34C")
+NETWORKS = flags.DEFINE_multi_enum("network", ["3d", "4d"], ["3d", "4d", "none"], "also whole ones")
+OUTPUT = flags.DEFINE_string("output", None, "JSON file of all numbers")
 
 
 def main(_: list[str]) -> None:
-    device = jax.devices()[0]
-    print(f"{device.device_kind}, {jax.device_count()} device(s), jax {jax.__version__}")
-    for rows, voxel in zip(ROWS.value, VOXELS.value, strict=True):
-        coords = room_voxels(rows, voxel)
-        network = SparseUNet.named(
-            "Res16UNet34C", dimension=3, out_channels=20, stem_kernel_size=5,
-            implementation=IMPLEMENTATION.value,
-        )  # fmt: skip
-        pyramid_of = make_pyramid_builder(network, level_capacities(coords))
-        pyramid = jax.jit(pyramid_of)(coords)
-        pairs = [int(jnp.sum(level.kernel_map.rows >= 0)) for level in pyramid.levels]
-        print(
-            f"\n{rows} voxels of {voxel} m, {pairs[0] / rows:.1f} of 27 neighbours exist; "
-            f"levels {[int(level.num_rows) for level in pyramid.levels]}"
+    dtype = DTYPE.value or ("bfloat16" if on_gpu() else "float32")
+    device = jax.devices()[0].device_kind
+    print(f"{device}, {jax.device_count()} device(s), jax {jax.__version__}, {dtype}")
+    results = []
+    for rows in ROWS.value or ([10_240, 102_400, 1_024_000] if on_gpu() else [20_480, 102_400]):
+        options = {"implementation": IMPLEMENTATION.value, "dtype": jnp.dtype(dtype)}
+        coords = room_voxels(rows, VOXEL.value)
+        network = make_network(
+            "Res16UNet34C", coords, level_capacities(coords), stem_kernel_size=5, **options
         )
-        calls = {"all maps": (pyramid_of, (coords,), 0.0)}
-        for channels in CHANNELS.value:
-            calls |= layer_calls(pyramid.levels[0].kernel_map, channels, pairs[0])
-        if NETWORK.value:
-            calls |= network_calls(network, pyramid_of, pyramid, coords, pairs)
-        report(calls)
+        workloads = single_layers(network, dtype)
+        if "3d" in NETWORKS.value:
+            workloads |= whole_network("Res16UNet34C", network)
+        results += report(network, "3D", workloads, dtype)
+        if "4d" in NETWORKS.value:
+            coords = sequence_voxels(rows // 4 * 4, VOXEL.value)
+            network = make_network("MinkUNet14", coords, level_capacities(coords), **options)
+            workloads = {"maps, 5 levels": map_workload(network)}
+            layer = submanifold_layer(network, 96, 96)
+            workloads |= layer_lines("3^4", layer, network.pyramid.levels[0].kernel_map, dtype)
+            workloads |= whole_network("MinkUNet14 4D", network)
+            results += report(network, "4D", workloads, dtype)
+    if OUTPUT.value:
+        head = {"device": device, "jax": jax.__version__, "implementation": IMPLEMENTATION.value}
+        with open(OUTPUT.value, "w") as file:
+            json.dump({**head, "dtype": dtype, "results": results}, file, indent=1)
 
 
-def make_pyramid_builder(network: SparseUNet, capacities: list[int]):
-    def pyramid_of(coords):
-        return network.build_pyramid(coords, jnp.int32(capacities[0]), capacities)
-
-    return pyramid_of
-
-
-def layer_calls(kernel_map, channels: int, pairs: int):
-    """One 3^3 layer: forward, and forward with both gradients."""
-    rng = np.random.default_rng(0)
-    rows = kernel_map.rows.shape[1]
-    x = jnp.asarray(rng.normal(size=(rows, channels)).astype(np.float32))
-    w = jnp.asarray(rng.normal(size=(27, channels, channels)).astype(np.float32))
-
-    def forward(x, w, kernel_map):
-        return kernels.sparse_conv(x, w, kernel_map, implementation=IMPLEMENTATION.value)
-
-    def with_gradients(x, w, kernel_map):
-        y, pullback = jax.vjp(lambda x, w: forward(x, w, kernel_map), x, w)
-        return y, pullback(y)
-
-    gflop = 2 * pairs * channels**2 / 1e9
-    name = f"3^3 {channels}->{channels}"
-    return {
-        f"{name} forward": (forward, (x, w, kernel_map), gflop),
-        f"{name} forward + backward": (with_gradients, (x, w, kernel_map), 3 * gflop),
-    }
+def single_layers(network: Network, dtype: str) -> dict[str, Workload]:
+    """Maps and the layers of the first level."""
+    default = [f"{a},{b}" for a, b in CHANNELS] if on_gpu() else ["64,64", "128,128"]
+    pairs = [tuple(map(int, text.split(","))) for text in CHANNEL_PAIRS.value or default]
+    workloads = {"maps, 5 levels": map_workload(network)}
+    kernel_map = network.pyramid.levels[0].kernel_map
+    for c_in, c_out in pairs:
+        workloads |= layer_lines("3^3", submanifold_layer(network, c_in, c_out), kernel_map, dtype)
+    workloads |= layer_lines("5^3", stem_layer(network), network.pyramid.stem_map, dtype)
+    strided, _ = strided_layers(network, 32, 32)
+    _, transposed = strided_layers(network, 128, 96)
+    down = network.pyramid.downsamples[0]
+    workloads |= layer_lines("strided", strided, down, dtype)
+    return workloads | layer_lines("transposed", transposed, down, dtype)
 
 
-def network_calls(network: SparseUNet, pyramid_of, pyramid, coords, pairs: list[int]):
-    """The whole network, maps included: forward with batch statistics, and an SGD step."""
-    x = jnp.ones((coords.shape[0], 3), jnp.float32)
-    variables = jax.jit(lambda k: network.init(k, x, pyramid, train=False))(jax.random.key(0))
-    gflop = network_gflop(variables["params"], pyramid, pairs)
-
-    def forward(params, coords, x):
-        variables_now = {"params": params, "batch_stats": variables["batch_stats"]}
-        y, _ = network.apply(
-            variables_now, x, pyramid_of(coords), train=True, mutable=["batch_stats"]
-        )
-        return y
-
-    def step(params, coords, x):
-        loss = lambda p: jnp.mean(jnp.square(forward(p, coords, x)))  # noqa: E731
-        value, gradient = jax.value_and_grad(loss)(params)
-        return value, jax.tree.map(lambda p, g: p - 0.1 * g, params, gradient)
-
-    arguments = (variables["params"], coords, x)
-    return {
-        "Res16UNet34C forward": (forward, arguments, gflop),
-        "Res16UNet34C training step": (step, arguments, 3 * gflop),
-    }
+def layer_lines(name: str, layer: Any, kernel_map: Any, dtype: str) -> dict[str, Workload]:
+    both = layer_workloads(layer, kernel_map, dtype, IMPLEMENTATION.value)
+    return {f"{name} {layer.c_in}>{layer.c_out} {call}": both[call] for call in both}
 
 
-def network_gflop(params, pyramid, pairs: list[int]) -> float:
-    """Operations of one forward pass on existing pairs, read off the kernels' names and shapes."""
-    sizes = [int(level.num_rows) for level in pyramid.levels]
-    stem_pairs = int(jnp.sum(pyramid.stem_map.rows >= 0))
-    total = 0
-    for path, kernel in jax.tree_util.tree_leaves_with_path(params):
-        layer = path[0].key
-        if path[-1].key != "kernel":
-            continue
-        if layer.startswith("down"):
-            used = sizes[int(layer[4]) - 1]
-        elif layer.startswith("up"):
-            used = sizes[8 - int(layer[2])]
-        elif layer == "stem_conv":
-            used = stem_pairs
+def whole_network(name: str, network: Network) -> dict[str, Workload]:
+    calls = network_workloads(network)
+    return {f"{name} {call}": workload for call, workload in calls.items()}
+
+
+def report(network: Network, dimension: str, workloads: dict[str, Workload], dtype: str) -> list:
+    """Compile all, time all in turns, print one line each and return the numbers."""
+    sizes = network.sizes
+    volume = network.pyramid.levels[0].kernel_map.rows.shape[0]
+    product, operations = matmul_program(dtype)
+    copy, num_bytes = copy_program()
+    programs = {"matmul": product, "copy": copy}
+    programs |= {name: workload.compile() for name, workload in workloads.items()}
+    seconds = time_programs(programs, ROUNDS.value)
+    rate, bandwidth = operations / seconds["matmul"], num_bytes / seconds["copy"]
+    print(
+        f"\n{dimension}, {sizes.rows[0]} voxels of {VOXEL.value} m, levels {list(sizes.rows)}\n"
+        f"{sizes.pairs[0] / sizes.rows[0]:.1f} of {volume} neighbours exist; peak memory so far "
+        f"{peak_memory_gib():.2f} GiB\n"
+        f"{dtype} matmul {rate / 1e12:.3g} TFLOP/s, copy {bandwidth / 1e12:.3g} TB/s"
+    )
+    columns = ("ms", "TFLOP/s", "of matmul", "of copy", "of roofline", "launches", "MiB")
+    print(f"{'':26s}{''.join(f'{name:>{max(len(name) + 1, 8)}s}' for name in columns)}")
+    results = []
+    for name, workload in workloads.items():
+        program, cost, time = programs[name], workload.cost, seconds[name]
+        launches = count_launches(program.text)
+        moved = sum(moved for _, moved in cost.products)
+        line = f"{name:26s}{1e3 * time:8.3f}"
+        if cost.products:
+            speed = cost.operations / time
+            line += f"{speed / 1e12:8.3g}{speed / rate:10.3f}{moved / time / bandwidth:8.3f}"
+            line += f"{cost.roofline(rate, bandwidth) / time:12.3f}"
         else:
-            stage = int(layer[5]) if layer.startswith("stage") else 8
-            level = stage if stage <= 4 else 8 - stage
-            used = pairs[level] if kernel.ndim == 3 else sizes[level]
-        total += 2 * used * kernel.shape[-2] * kernel.shape[-1]
-    return total / 1e9
-
-
-def report(calls) -> None:
-    """Compile all, time all in turns, print one line each."""
-    product, product_gflop = matmul_call()
-    functions, compiled = {"matmul": product}, {}
-    for name, (function, arguments, _) in calls.items():
-        functions[name], *compiled[name] = compile_timed(function, *arguments)
-    seconds = time_interleaved(functions, ROUNDS.value)
-    rate = product_gflop / seconds["matmul"]
-    print(f"float32 matmul {rate:.0f} GFLOP/s; peak resident memory {peak_memory_gib():.2f} GiB")
-    print(f"{'':32s}{'ms':>9s}{'GFLOP/s':>9s}{'of matmul':>11s}{'MiB':>8s}{'compile s':>11s}")
-    for name, (_, _, gflop) in calls.items():
-        speed = f"{gflop / seconds[name]:9.0f}{gflop / seconds[name] / rate:11.2f}"
-        speed = speed if gflop else " " * 20
-        compile_seconds, mib = compiled[name]
-        print(f"{name:32s}{1e3 * seconds[name]:9.1f}{speed}{mib:8.0f}{compile_seconds:11.1f}")
+            line += " " * 38
+        print(f"{line}{launches.total() / program.calls:9.0f}{program.mebibytes:8.0f}")
+        results.append(
+            {
+                "name": name,
+                "rows": sizes.rows,
+                "pairs": sizes.pairs,
+                "seconds": time,
+                "operations": cost.operations,
+                "bytes": moved,
+                "matmul_rate": rate,
+                "copy_bandwidth": bandwidth,
+                "roofline_seconds": cost.roofline(rate, bandwidth),
+                "launches": dict(launches),
+                "calls": program.calls,
+                "mebibytes": program.mebibytes,
+                "compile_seconds": program.compile_seconds,
+            }
+        )
+    return results
 
 
 if __name__ == "__main__":

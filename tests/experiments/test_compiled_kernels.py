@@ -50,7 +50,7 @@ ENTRY %main (x: f32[8]) -> (f32[8], s32[]) {
 
 @pytest.fixture(scope="module")
 def kernels_of_a_layer():
-    """Of a bfloat16 layer of 64 channels and its gradients, on its map, for compute capability 9.0."""
+    """Of a bfloat16 layer of 64 channels, its map and its gradients, for capability 9.0."""
     n, dtype = 256, jnp.bfloat16
 
     def layer(x, w, grad, coords):
