@@ -1,5 +1,6 @@
 """The one decision of which implementation of an operation runs, and for which GPU."""
 
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -70,13 +71,13 @@ def lowering_for(compute_capability: int) -> Iterator[None]:
 
 
 def compute_capability() -> int | None:
-    """Architecture that kernels are compiled for, 80 or 90 for example; None without a GPU."""
+    """Architecture that kernels are compiled for, 80 or 90 for example; None without a CUDA GPU."""
     if (target := _lowering_target.get()) is not None:
         return target
     if jax.default_backend() != "gpu":
         return None
-    version = jax.local_devices(backend="gpu")[0].compute_capability  # "9.0"
-    return int(str(version).replace(".", ""))
+    version = str(jax.local_devices(backend="gpu")[0].compute_capability)  # "9.0"; "gfx942" on ROCm
+    return int(version.replace(".", "")) if re.fullmatch(r"\d+\.\d", version) else None
 
 
 def _missing_packages(*names: str) -> str:

@@ -52,7 +52,7 @@ def launch(
 
     Args:
       kernel: decorated with `jit`; called with a pointer for each input, one for each output, and
-        the constants by name. It must write every element of each output.
+        the constants by name. It must write every element that anybody reads.
       inputs: arrays; scalars that are known on the device only are arrays of shape ().
       outputs: shapes and dtypes of the results.
       grid: number of programs along up to three axes. Without any program all results are 0.

@@ -3,7 +3,7 @@
 from jaxtyping import Array, Int32
 
 from kernels.hash_table import xla
-from kernels.hash_table.slot_table import SlotTable
+from kernels.hash_table.slot_table import SlotTable, num_slots
 from kernels.hash_table.xla import HashTable
 from kernels.implementation import Implementation, resolve
 from kernels.padding import check_coords
@@ -60,7 +60,7 @@ def lookup(
             f"got {queries.dtype} {tuple(queries.shape)}."
         )
     resolved = resolve(implementation)
-    check_table(table, resolved)
+    check_table(table, coords, resolved)
     if resolved == "xla":
         return xla.find(table, tuple(queries.T))
     from kernels.hash_table import triton
@@ -68,10 +68,16 @@ def lookup(
     return triton.lookup(table, coords, queries, resolved)
 
 
-def check_table(table: HashTable | SlotTable, implementation: str) -> None:
-    """Raise a ValueError where `implementation`, resolved, cannot read the table."""
+def check_table(
+    table: HashTable | SlotTable, coords: Int32[Array, "n columns"], implementation: str
+) -> None:
+    """Raise a ValueError where a table is not one of these rows for this implementation."""
     if isinstance(table, HashTable) != (implementation == "xla"):
         raise ValueError(
             f"the table was built by another implementation than {implementation!r}: pass the same "
             "`implementation` where it is built and where it is used."
         )
+    n = coords.shape[0]
+    fits = table.rows.shape[0] == n if implementation == "xla" else len(table.slots) == num_slots(n)
+    if not fits:
+        raise ValueError(f"the table was built of another number of rows than {n}.")

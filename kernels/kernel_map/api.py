@@ -49,7 +49,7 @@ def build_kernel_map(
     stride = _per_axis(tensor_stride, dimension, "tensor_stride")
     if table is None:
         table = build_hash_table(coords, num_rows, implementation=implementation)
-    check_table(table, resolved)
+    check_table(table, coords, resolved)
     offsets = offsets * np.array(stride, np.int32)
     if resolved == "xla":
         return xla.build_kernel_map(coords, num_rows, offsets, table)

@@ -231,9 +231,11 @@ def _join(
     tl.store(parents + row, tl.where(joined, parent, -1), mask=row < NUM_ROWS)
     position = tl.load(child + row, mask=joined, other=VOLUME)
     entry = position.to(tl.int64) * CAPACITY + parent
-    tl.store(children + entry, row + 1, mask=joined)
+    # Repeated coordinates, which break the contract of unique ones, must not break the lists too.
+    previous = tl.atomic_max(children + entry, row + 1, mask=joined, sem="relaxed")
     coarse_bucket = position * COARSE_BUCKETS + parent // BUCKET_ROWS
-    tl.atomic_add(pair_counts + coarse_bucket, 1, mask=joined, sem="relaxed")
+    is_new = joined & (previous == 0)
+    tl.atomic_add(pair_counts + coarse_bucket, 1, mask=is_new, sem="relaxed")
     fine_bucket = position * FINE_BUCKETS + row // BUCKET_ROWS
     tl.atomic_add(fine_counts + fine_bucket, 1, sem="relaxed")
 

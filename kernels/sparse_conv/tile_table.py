@@ -10,6 +10,8 @@ from functools import cache
 from importlib import resources
 from typing import Literal, NamedTuple
 
+from kernels.kernel_map.maps import ROW_MULTIPLE
+
 Operation = Literal["gemm", "weight_gradient", "narrow_conv", "narrow_weight_gradient"]
 OPERATIONS = ("gemm", "weight_gradient", "narrow_conv", "narrow_weight_gradient")
 FILE = "tiles.json"
@@ -75,13 +77,14 @@ def default_tile(problem: Problem) -> Tile:
     if problem.operation == "gemm":
         return _gemm_tile(problem, rows, half, wide)
     if problem.operation == "weight_gradient":
-        channels, columns = (128, 256) if half else (64, 128)
+        stages, columns = _buffers(problem.architecture == 90) if half else (3, 128)
+        channels = 128 if half else 64
         channels = min(channels, max(16, 1 << (problem.c_in - 1).bit_length()))
         tiles = -(-problem.c_in // channels) * -(-problem.c_out // columns)
         programs = MULTIPROCESSORS * (2 if wide else 8)
         splits = -(-programs // (problem.volume * tiles))
         warps = 8 if wide else 4
-        pairs, stages = (64, 4) if half else (32, 3)
+        pairs = 64 if half else 32
         return Tile(pairs, channels, warps, stages, _at_most(splits, rows, 512), columns)
     if problem.operation == "narrow_conv":
         return Tile(64, 64 if half else 32, 4, 3)
@@ -97,16 +100,27 @@ def _gemm_tile(problem: Problem, rows: int, half: bool, wide: bool) -> Tile:
     bandwidth limits tiles of few rows; the same rows on Hopper leave room for three buffers.
     """
     chunk = contracted_chunk(problem.c_in, 64 if half else 32)
+    hopper = problem.architecture == 90
     if not half:
-        block, warps, stages, columns = 64, 4, 3, 128
-    elif problem.architecture == 90 and wide and rows >= 256 * 2 * MULTIPROCESSORS:
+        block, warps, stages, columns = 64, 8 if problem.c_out > 32 else 4, 3, 128
+    elif hopper and wide and rows >= 256 * 2 * MULTIPROCESSORS:
         block, warps, stages, columns = 256, 8, 5, 128
     else:
-        block, stages, columns = 128 if rows >= 2048 else 64, 4, 256
+        block = 128 if rows >= 2048 else 64
         warps = 8 if block == 128 and wide else 4
+        stages, columns = _buffers(hopper)
     programs = rows // block * -(-problem.c_out // columns)
     splits = -(-3 * MULTIPROCESSORS // (2 * max(programs, 1))) if problem.c_in >= 64 else 1
     return Tile(block, chunk, warps, stages, min(splits, 9, problem.volume), columns)
+
+
+def _buffers(hopper: bool) -> tuple[int, int]:
+    """Stages and columns with which a tile's copies overlap its products and fit shared memory.
+
+    A loop that loads row numbers, then rows, keeps two tiles from 4 stages on with Hopper's
+    matrix instructions, and from 5 on with older ones, whose GPUs may have only 99 KiB for them.
+    """
+    return (4, 256) if hopper else (5, 128)
 
 
 def log2_of_rows(rows: int) -> int:
@@ -154,7 +168,9 @@ def read_table(text: str) -> dict[Problem, Tile]:
         ):
             raise ValueError(f"{FILE}: {entry} is no entry of a tile table.")
         problem = Problem(*(entry[name] for name in Problem._fields))
-        table[problem] = Tile(*(entry[name] for name in Tile._fields))
+        table[problem] = tile = Tile(*(entry[name] for name in Tile._fields))
+        if tile.rows < 16 or ROW_MULTIPLE % tile.rows or min(tile.warps, tile.stages) < 1:
+            raise ValueError(f"{FILE}: {entry} has a tile that cannot run.")
     return table
 
 

@@ -130,7 +130,8 @@ def _convolve(
     if moments is None:
         return out, None
     first = jnp.arange(len(moments[0]), dtype=jnp.int32)[:, None] * tile.rows
-    counts = jnp.clip(maps.num_rows - first, 0, tile.rows).astype(jnp.float32)
+    num_rows = jnp.minimum(maps.num_rows, options.num_outputs)
+    counts = jnp.clip(num_rows - first, 0, tile.rows).astype(jnp.float32)
     return out, BlockMoments(counts, *moments)
 
 

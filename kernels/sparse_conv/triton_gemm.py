@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import triton.language as tl
 from jaxtyping import Array, Float, Float32, Int32
 
-from kernels.kernel_map.maps import GRANULE, Tiles
+from kernels.kernel_map.maps import GRANULE, ROW_MULTIPLE, Tiles
 from kernels.sparse_conv.tile_table import Tile, split_columns
 from kernels.triton_call import jit, launch
 
@@ -47,13 +47,16 @@ def implicit_gemm(
       precision: of float32 products, "ieee", "tf32x3" or "tf32".
 
     Raises:
-      ValueError: moments or a bias are asked of a tile that splits its offsets.
+      ValueError: moments or a bias are asked of a tile that splits its offsets, or a tile's rows do
+        not divide `ROW_MULTIPLE`.
     """
     volume, positions = tiles.rows.shape
     contracted = features.shape[1]
     produced = weights.shape[1] if transposed else weights.shape[2]
     if tile.splits > 1 and (with_moments or bias is not None):
         raise ValueError("a tile that splits its offsets has no sum to take moments of.")
+    if ROW_MULTIPLE % tile.rows:
+        raise ValueError(f"a tile of {tile.rows} rows does not divide {ROW_MULTIPLE} positions.")
     main, rest = split_columns(produced, tile.columns)
     num_tiles = positions // tile.rows
     parts = (tile.splits,) if tile.splits > 1 else ()
@@ -145,7 +148,8 @@ def _implicit_gemm(
             bits = tl.where(chunk == CHUNKS - 1, bits & (bits - 1), bits)
 
     targets = tl.load(order + positions)
-    count = tl.minimum(tl.maximum(tl.load(num_rows) - tile * ROWS, 0), ROWS)
+    valid_rows = tl.minimum(tl.load(num_rows), OUTPUTS)
+    count = tl.minimum(tl.maximum(valid_rows - tile * ROWS, 0), ROWS)
     first = split.to(index) * OUTPUTS
     _write_columns(
         out, means, squares, bias, main_sum, tile, first, targets, main_columns, num_rows, count,

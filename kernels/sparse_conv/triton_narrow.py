@@ -102,7 +102,7 @@ def _narrow_conv(
     index = tl.int64 if WIDE else tl.int32
     places = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     columns = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
-    holds_data = places < tl.load(num_rows)
+    holds_data = places < tl.minimum(tl.load(num_rows), OUTPUTS)
     total = tl.zeros((ROWS, COLUMNS), tl.float32)
     for first in range(0, VOLUME * PADDED, CHUNK):
         entries = first + tl.arange(0, CHUNK)
@@ -138,7 +138,7 @@ def _narrow_weight_gradient(
     offsets, channels = entries // PADDED, entries % PADDED
     exists = (offsets < VOLUME) & (channels < C_IN)
     total = tl.zeros((CHUNK, COLUMNS), tl.float32)
-    count = tl.load(num_rows)
+    count = tl.minimum(tl.load(num_rows), OUTPUTS)
     steps = (count + ROWS - 1) // ROWS
     for step in range(steps * split // SPLITS, steps * (split + 1) // SPLITS):
         places = step * ROWS + tl.arange(0, ROWS)

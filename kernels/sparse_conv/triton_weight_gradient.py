@@ -51,8 +51,9 @@ def weight_gradient(
         implementation=implementation,
         num_warps=tile.warps,
         num_stages=tile.stages,
-        VOLUME=volume, LISTS=lists, LENGTH=length, C_IN=c_in, C_OUT=c_out, PAIRS=tile.rows,
-        IN_BLOCK=tile.channels, IN_TILES=in_tiles, MAIN=main, REST=rest, SPLITS=tile.splits,
+        VOLUME=volume, LISTS=lists, LENGTH=length, ROWS=features.shape[0], C_IN=c_in, C_OUT=c_out,
+        PAIRS=tile.rows, IN_BLOCK=tile.channels, IN_TILES=in_tiles, MAIN=main, REST=rest,
+        SPLITS=tile.splits,
         WIDE=needs_wide_index(features.size, grad.size, pairs.inputs.size, math.prod(shape)),
         PRECISION=precision,
     )  # fmt: skip
@@ -62,7 +63,7 @@ def weight_gradient(
 @jit
 def _weight_gradient(
     features, grad, inputs, outputs, counts, num_rows, partial,
-    VOLUME: tl.constexpr, LISTS: tl.constexpr, LENGTH: tl.constexpr,
+    VOLUME: tl.constexpr, LISTS: tl.constexpr, LENGTH: tl.constexpr, ROWS: tl.constexpr,
     C_IN: tl.constexpr, C_OUT: tl.constexpr, PAIRS: tl.constexpr,
     IN_BLOCK: tl.constexpr, IN_TILES: tl.constexpr, MAIN: tl.constexpr, REST: tl.constexpr,
     SPLITS: tl.constexpr, WIDE: tl.constexpr, PRECISION: tl.constexpr,
@@ -81,7 +82,7 @@ def _weight_gradient(
     mirror = VOLUME - 1 - offset if LISTS < VOLUME else VOLUME
     centre = offset == mirror
     number = tl.minimum(offset, mirror)
-    count = tl.load(num_rows)
+    count = tl.minimum(tl.load(num_rows), ROWS)
     if LISTS > 0:
         count = tl.where(centre, count, tl.load(counts + tl.minimum(number, LISTS - 1)))
     steps = (count + PAIRS - 1) // PAIRS

@@ -362,3 +362,34 @@ def test_narrow_conv_reads_only_rows_that_hold_data():
     neighbours = np.where((table >= 0)[..., None], x[table], 0)  # [k, n, c_in]
     check(out[:40], np.einsum("knc,kcd->nd", neighbours, np.asarray(w)), jnp.float32, 375)
     assert not np.any(out[40:])
+
+
+@pytest.mark.parametrize("c_in", [3, 16])
+def test_more_rows_than_there_are_change_nothing(c_in):
+    """A wrong `num_rows` reads nothing beyond the arrays."""
+    rng = np.random.default_rng(12)
+    _, kmap = make_map(rng, 40, 40)
+    w = jnp.asarray(rng.normal(size=(27, c_in, 20)), jnp.float32)
+    x, g = rng.normal(size=(40, c_in)), rng.normal(size=(40, 20))
+    results = []
+    for num_rows in (40, 77):
+        wrong = kmap._replace(num_rows=jnp.int32(num_rows))
+        conv = lambda x, w, b: kernels.sparse_conv(  # noqa: E731
+            x,
+            w,
+            wrong,  # noqa: B023
+            implementation="interpret",
+        )
+        arrays = (jnp.asarray(x, jnp.float32), w, None, jnp.asarray(g, jnp.float32))
+        results.append(run(conv, *arrays)[:3])
+    for right, other in zip(*results):
+        np.testing.assert_array_equal(right, other)
+
+
+def test_a_tile_that_leaves_rows_out_is_refused():
+    _, kmap = make_map(np.random.default_rng(13), 20, 20)
+    with pytest.raises(ValueError, match="a tile of 96 rows does not divide 256"):
+        implicit_gemm(
+            jnp.zeros((20, 16)), jnp.zeros((27, 16, 16)), kmap.tiles, kmap.num_rows, 20,
+            Tile(96, 16, 4, 3), **HOW,
+        )  # fmt: skip

@@ -10,6 +10,7 @@ from compiled_kernels import LARGEST_SHARED_MEMORY, assemble, launched_kernels
 
 import kernels
 from kernels.implementation import lowering_for
+from kernels.sparse_conv.tile_table import read_table, table_text
 
 pytest.importorskip("jax_triton", reason="jax_triton cannot be imported", exc_type=ImportError)
 
@@ -69,12 +70,24 @@ def test_a_layer_runs_on_tensor_cores_and_copies_ahead(architecture, c_in, c_out
         check_compiled(kernel, tensor_cores=True, wgmma=architecture == 90 and fills)
 
 
+def test_every_tile_of_the_table_compiles():
+    """Entries that a tuner wrote; none where nothing was tuned yet."""
+    for problem in read_table(table_text()):
+        volume = {27: 3, 125: 5}.get(problem.volume)
+        if volume is None or problem.architecture not in LARGEST_SHARED_MEMORY:
+            continue
+        build = partial(kernels.build_kernel_map, kernel_size=volume, implementation="triton")
+        layer = (kernels.sparse_conv, build, problem.c_in, problem.c_out, problem.dtype)
+        for kernel in compile_layer(problem.architecture, *layer):
+            check_compiled(kernel, tensor_cores=False, wgmma=False)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", [jnp.float16, jnp.float32])
 @pytest.mark.parametrize("architecture", [80, 90])
 def test_other_dtypes_compile(architecture, dtype):
     build = partial(kernels.build_kernel_map, implementation="triton")
-    for c_in, c_out in ((16, 48), (100, 96), (256, 256)):
+    for c_in, c_out in ((16, 48), (64, 64), (100, 96), (256, 256)):
         compiled = compile_layer(architecture, kernels.sparse_conv, build, c_in, c_out, dtype)
         for kernel in compiled:
             check_compiled(kernel, tensor_cores=False, wgmma=False)

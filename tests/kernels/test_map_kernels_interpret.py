@@ -244,3 +244,17 @@ def redundancy(rows, tile):
     rows = np.pad(rows, ((0, 0), (0, -rows.shape[1] % tile)), constant_values=-1)
     needed = (rows >= 0).reshape(len(rows), -1, tile)
     return needed.any(2).sum() * tile / needed.sum()
+
+
+def test_repeated_coordinates_leave_no_hole_in_the_lists():
+    """They break the contract; what reads the maps must still find rows that exist."""
+    rng = np.random.default_rng(3)
+    coords = dense.random_coords(rng, 60, 3)
+    coords = np.concatenate([coords, coords[:7]])
+    down = coarsen(coords, len(coords), "interpret", capacity=60)
+    counts = np.asarray(down.pairs.counts)
+    assert counts.sum() == 60
+    for lists, rows in ((down.pairs.inputs, len(coords)), (down.pairs.outputs, 60)):
+        for number, count in enumerate(counts):
+            entries = np.asarray(lists)[number, :count]
+            assert ((entries >= 0) & (entries < rows)).all()
