@@ -10,8 +10,8 @@ from fourdc_jax.data.samples import SampleMaker
 
 
 @dataclass(frozen=True)
-class CapacityParams:
-    """Rows of one sample at every level: given, or where empty, measured.
+class MarginParams:
+    """How rows are measured.
 
     num_samples: samples measured. margin: factor on the largest of them. multiple: rounds up.
     """
@@ -19,6 +19,12 @@ class CapacityParams:
     num_samples: int
     margin: float
     multiple: int
+
+
+@dataclass(frozen=True)
+class CapacityParams(MarginParams):
+    """Rows of one sample at every level of both networks: given, or where empty, measured."""
+
     rows_3d: tuple[int, ...]
     rows_4d: tuple[int, ...]
 
@@ -40,7 +46,7 @@ def measure_capacity(maker: SampleMaker, params: CapacityParams) -> Capacity:
     )
 
 
-def add_margin(rows: Int[np.ndarray, "samples levels"], params: CapacityParams) -> tuple[int, ...]:
+def add_margin(rows: Int[np.ndarray, "samples levels"], params: MarginParams) -> tuple[int, ...]:
     """The largest of every level, times the margin, rounded up; a coarser level is no larger."""
     wanted = np.ceil(rows.max(axis=0) * params.margin / params.multiple)
     return tuple(int(value) * params.multiple for value in wanted)

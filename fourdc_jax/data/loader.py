@@ -6,24 +6,52 @@ The only file that knows grain.
 import signal
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import grain
 import numpy as np
 from absl import flags, logging
 
-from fourdc_jax.data.batches import Capacity, Sample, collate
-from fourdc_jax.data.samples import SampleMaker, SampleReport
+from fourdc_jax.data.samples import Rejection
+
+
+@runtime_checkable
+class Report(Protocol):
+    """How one sample came about; the fields of `SampleReport`, whatever the samples are."""
+
+    rejections: tuple[Rejection, ...]
+    discarded: int
+    kept: float
+    subject: str
+
+
+@runtime_checkable
+class Maker(Protocol):
+    """Makes the samples of an epoch and joins them into batches; picklable for worker processes.
+
+    `sampling.seed` decides the order of the samples. What a sample, and its capacity, is, only the
+    maker knows.
+    """
+
+    sampling: Any
+
+    def __len__(self) -> int: ...
+
+    def make_sample(self, epoch: int, index: int, capacity: Any) -> Any: ...
+
+    def join(
+        self, samples: list[Any], capacity: Any, in_channels: int
+    ) -> tuple[dict[str, np.ndarray], tuple[Report, ...]]: ...
 
 
 @dataclass(frozen=True)
 class LoaderParams:
     """Shape of the batches and who makes them.
 
-    batch: sequences in a micro-batch, which one device takes at a time.
+    batch: samples in a micro-batch, which one device takes at a time.
     local_devices, accumulate: leading axes of a batch: devices of this process, and
       micro-batches of each in an optimiser step.
-    in_channels: constant feature channels.
+    in_channels: feature channels.
     process_index, process_count: this process takes every process_count-th sample.
     num_workers: processes that make batches; 0 makes them in a thread of this one.
     prefetch: micro-batches each of them keeps ready.
@@ -72,8 +100,8 @@ class Batches(Iterator[dict[str, np.ndarray]]):
     sequences of an optimiser step, and the position is that one number.
     """
 
-    def __init__(self, maker: SampleMaker, capacity: Capacity, params: LoaderParams) -> None:
-        """`capacity` is that of one sample."""
+    def __init__(self, maker: Maker, capacity: Any, params: LoaderParams) -> None:
+        """`capacity` is what the maker takes: that of one sequence, or of a batch of scenes."""
         self.statistics = LoaderStatistics()
         self._maker, self._capacity, self._params = maker, capacity, params
         self._step = 0
@@ -125,7 +153,7 @@ class Batches(Iterator[dict[str, np.ndarray]]):
             .batch(  # no remainder in an endless stream; without dropping it, lengths are floats
                 params.batch,
                 drop_remainder=True,
-                batch_fn=_Collate(self._capacity, params.in_channels),
+                batch_fn=_Join(self._maker, self._capacity, params.in_channels),
             )
         )
         start = self._step * params.local_devices * params.accumulate
@@ -136,7 +164,7 @@ class Batches(Iterator[dict[str, np.ndarray]]):
             dataset = dataset.mp_prefetch(workers, worker_init_fn=_leave_interrupts_to_training)
         return iter(dataset)
 
-    def _record(self, report: SampleReport) -> None:
+    def _record(self, report: Report) -> None:
         self.statistics.samples += 1
         self.statistics.rejected += len(report.rejections)
         self.statistics.discarded += report.discarded
@@ -153,10 +181,8 @@ class Batches(Iterator[dict[str, np.ndarray]]):
                 )
         if report.kept < 1:
             logging.warning(
-                "a sequence of scan %r and shape %r is larger than the capacity: cropped to "
-                "%.0f%% of the scan's points",
-                report.scan,
-                report.shape,
+                "%s is larger than the capacity: cropped to %.0f%% of the scan",
+                report.subject,
                 100 * report.kept,
             )
 
@@ -179,20 +205,18 @@ class _Numbered:
 
 @dataclass(frozen=True)
 class _MakeSample:
-    maker: SampleMaker
-    capacity: Capacity
+    maker: Maker
+    capacity: Any
 
-    def __call__(self, number: tuple[int, int]) -> tuple[Sample, SampleReport]:
+    def __call__(self, number: tuple[int, int]) -> Any:
         return self.maker.make_sample(*number, self.capacity)
 
 
 @dataclass(frozen=True)
-class _Collate:
-    capacity: Capacity
+class _Join:
+    maker: Maker
+    capacity: Any
     in_channels: int
 
-    def __call__(
-        self, samples: list[tuple[Sample, SampleReport]]
-    ) -> tuple[dict[str, np.ndarray], tuple[SampleReport, ...]]:
-        made, reports = zip(*samples)
-        return collate(list(made), self.capacity, self.in_channels), reports
+    def __call__(self, samples: list[Any]) -> tuple[dict[str, np.ndarray], tuple[Report, ...]]:
+        return self.maker.join(samples, self.capacity, self.in_channels)

@@ -8,7 +8,14 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import numpy as np
 
 from fourdc_jax.data.augmentation import FrameTransformParams, draw_frame_transforms
-from fourdc_jax.data.batches import Capacity, Sample, VoxelParams, fit_sample, make_sample
+from fourdc_jax.data.batches import (
+    Capacity,
+    Sample,
+    VoxelParams,
+    collate,
+    fit_sample,
+    make_sample,
+)
 from fourdc_jax.data.scan import Scan
 from fourdc_jax.data.sequences import (
     PreparedScan,
@@ -71,6 +78,11 @@ class SampleReport:
     rejections: tuple[Rejection, ...]
     discarded: int
     kept: float
+
+    @property
+    def subject(self) -> str:
+        """What a message calls it."""
+        return f"a sequence of scan {self.scan!r} and shape {self.shape!r}"
 
 
 class SampleMaker:
@@ -183,6 +195,13 @@ class SampleMaker:
         crop = self.sampling.overflow == "crop"
         sample, kept = fit_sample(sequence, transforms, self.voxels, capacity, crop, track_seed)
         return sample, replace(report, kept=kept)
+
+    def join(
+        self, samples: list[tuple[Sample, SampleReport]], capacity: Capacity, in_channels: int
+    ) -> tuple[dict[str, np.ndarray], tuple[SampleReport, ...]]:
+        """One batch of the samples, see `collate`, with their reports."""
+        made, reports = zip(*samples)
+        return collate(list(made), capacity, in_channels), reports
 
 
 def derive_seed(seed: int, index: int, attempt: int) -> int:

@@ -22,7 +22,7 @@ from fourdc_jax.data.shape import Shape
 
 log = logging.getLogger(__name__)
 
-FAILURES_SHOWN = 10
+NAMES_SHOWN = 10
 # Distance between the first procedural item of one seed and of the next: more than anyone opens.
 PROCEDURAL_SEEDS = 1_000_000
 
@@ -57,6 +57,11 @@ class Source:
     def categories(self) -> list[str]:
         """The items' categories; empty strings for scans."""
         return [entry.category for entry in self.entries]
+
+    def subset(self, names: Sequence[str]) -> "Source":
+        """The items of these names, in their order."""
+        by_name = {entry.name: entry for entry in self.entries}
+        return Source([by_name[name] for name in names], self.failures, self.keep)
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -228,20 +233,31 @@ def _make_shape(category: str, seed: int, num_points: int) -> Shape:
     return replace(shape, points=shape.points[:num_points])
 
 
-def _select(entries: list[Entry], split_file: Path, root: Path) -> list[Entry]:
-    """The entries that a split file lists, in its order."""
+def read_names(split_file: Path) -> list[str]:
+    """The names in a split file, one a line; what follows a # is a comment.
+
+    Raises:
+      FileNotFoundError: there is no such file.
+      ValueError: it lists nothing.
+    """
     if not split_file.is_file():
         raise FileNotFoundError(f"split file {split_file} does not exist")
     lines = (line.partition("#")[0].strip() for line in split_file.read_text().splitlines())
     names = list(dict.fromkeys(line for line in lines if line))
     if not names:
         raise ValueError(f"split file {split_file} lists nothing: write one name a line")
+    return names
+
+
+def _select(entries: list[Entry], split_file: Path, root: Path) -> list[Entry]:
+    """The entries that a split file lists, in its order."""
+    names = read_names(split_file)
     by_name = {entry.name: entry for entry in entries}
     missing = [name for name in names if name not in by_name]
     if missing:
         raise ValueError(
             f"{len(missing)} of the {len(names)} names in {split_file} are not in {root}: "
-            f"{', '.join(missing[:FAILURES_SHOWN])}{', ...' * (len(missing) > FAILURES_SHOWN)}"
+            f"{', '.join(missing[:NAMES_SHOWN])}{', ...' * (len(missing) > NAMES_SHOWN)}"
         )
     return [by_name[name] for name in names]
 
@@ -257,7 +273,7 @@ def _checked(entries: list[Entry], what: str, keep: int) -> Source:
             failures[entry.name] = str(error)
         else:
             good.append(entry)
-    shown = "; ".join(list(failures.values())[:FAILURES_SHOWN])
+    shown = "; ".join(list(failures.values())[:NAMES_SHOWN])
     if not good:
         raise ValueError(f"none of the {len(failures)} {what} can be read: {shown}")
     if failures:

@@ -93,15 +93,19 @@ def test_alignment_is_an_option_and_absent_from_test_scenes(scene):
         read_only_scan(folder)
 
 
-def test_every_object_listed_twice_counts_once(scene):
+def test_every_object_listed_twice_counts_once(scene, caplog):
     """As in scene0217_00: the second copy must not renumber the instances."""
     folder, _ = scene
     once = read_only_scan(folder)
     groups = [("wall", [10, 20]), ("coffee table", [30]), ("coffee table", [40]), ("yeti", [50])]
     write_groups(folder, groups * 2)
+    assert not caplog.records
     twice = read_only_scan(folder)
     np.testing.assert_array_equal(twice.instances, once.instances)
     np.testing.assert_array_equal(twice.labels, once.labels)
+    read_only_scan(folder)
+    (record,) = caplog.records  # told once, however often the scene is read
+    assert "scene0042_00.aggregation.json lists 4 objects again" in record.getMessage()
 
 
 def test_tables_of_both_versions_join_with_the_second_first(scene, tmp_path):
@@ -112,7 +116,9 @@ def test_tables_of_both_versions_join_with_the_second_first(scene, tmp_path):
     np.testing.assert_array_equal(scan.labels, np.repeat([40, 0, 7, 0, 0, 0], 10))
 
 
-def test_without_a_table_instances_stay_and_labels_come_from_the_label_mesh(scene, tmp_path):
+def test_without_a_table_instances_stay_and_labels_come_from_the_label_mesh(
+    scene, tmp_path, caplog
+):
     folder, points = scene
     (tmp_path / "scannetv2-labels.combined.tsv").unlink()
     scan = read_only_scan(folder.parent)
@@ -123,6 +129,7 @@ def test_without_a_table_instances_stay_and_labels_come_from_the_label_mesh(scen
     write_vertices(folder / "scene0042_00_vh_clean_2.labels.ply", points, ids)
     scan = read_only_scan(folder.parent)
     np.testing.assert_array_equal(scan.labels, np.where(ids == 50, 0, ids))
+    assert "labels.ply has the label 50, no NYU40 id" in caplog.text
 
 
 def test_label_mesh_of_the_first_version_is_translated_or_refused(scene, tmp_path):

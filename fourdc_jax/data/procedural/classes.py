@@ -1,33 +1,13 @@
 """The 20 semantic classes of ScanNet's benchmark, in the order of its train ids."""
 
-CLASSES = (
-    "wall",
-    "floor",
-    "cabinet",
-    "bed",
-    "chair",
-    "sofa",
-    "table",
-    "door",
-    "window",
-    "bookshelf",
-    "picture",
-    "counter",
-    "desk",
-    "curtain",
-    "refrigerator",
-    "shower_curtain",
-    "toilet",
-    "sink",
-    "bathtub",
-    "otherfurniture",
-)
-IGNORE_LABEL = 255  # clutter and everything else that the benchmark leaves out
+from fourdc_jax.data.label_sets import IGNORE_LABEL, SCANNET20
+
+CLASSES = SCANNET20.names
 CLUTTER = "clutter"  # class name of what gets IGNORE_LABEL
 
 # Fixed parts of a room, and what covers its openings: no furniture.
 BUILDING_CLASSES = frozenset(
-    {"wall", "floor", "door", "window", "picture", "curtain", "shower_curtain"}
+    {"wall", "floor", "door", "window", "picture", "curtain", "shower curtain"}
 )
 # Classes without instances.
 STUFF_CLASSES = frozenset({"wall", "floor", CLUTTER})

@@ -124,7 +124,7 @@ def make_shower_curtain(rng: np.random.Generator, width: Real) -> Furniture:
     start = -0.5 * width if rng.random() < 0.5 else 0.5 * width - drawn
     cloth = folds(rng, start, start + drawn, 0.03, (low, top), pick(rng, "linen"))
     rail = rod((0, -0.5 * width, top), (0, 0.5 * width, top), 0.025, pick(rng, "metal"))
-    return Furniture((Part("shower_curtain", join([cloth, rail])),))
+    return Furniture((Part("shower curtain", join([cloth, rail])),))
 
 
 def folds(

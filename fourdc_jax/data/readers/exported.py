@@ -11,17 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
+from fourdc_jax.data.label_sets import NYU40_OF_SCANNET20
 from fourdc_jax.data.readers.entry import Entry
 from fourdc_jax.data.readers.point_files import check_point_file
 from fourdc_jax.data.readers.raw_points import RawPoints, ScanOptions, make_scan, reading
 from fourdc_jax.data.scan import Scan
 
 VERTICES = ("_vert_all.npy", "_vert.npy")  # in order of preference
-# NYU40 ids of ScanNet's 20 classes, in the order of Pointcept's labels 0..19; -1 is unannotated.
-NYU40_OF_SCANNET20 = (
-    *(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 14, 16, 24, 28, 33, 34, 36, 39),
-    0,
-)
 
 
 def find_exports(
@@ -83,7 +79,7 @@ def read_pointcept_folder(folder: Path, options: ScanOptions) -> Scan:
     if labels is not None:
         if labels.min(initial=0) < -1 or labels.max(initial=0) > 19:
             raise ValueError(f"{folder / 'segment20.npy'}: labels must be -1..19")
-        labels = np.array(NYU40_OF_SCANNET20, np.int32)[labels]
+        labels = np.array((*NYU40_OF_SCANNET20, 0), np.int32)[labels]
     raw = RawPoints(
         points=points,
         colors=_load(folder / "color.npy"),

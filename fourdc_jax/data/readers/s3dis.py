@@ -6,16 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
+from fourdc_jax.data.label_sets import S3DIS
 from fourdc_jax.data.readers.entry import Entry
 from fourdc_jax.data.readers.point_files import is_point_text, read_text
 from fourdc_jax.data.readers.raw_points import RawPoints, ScanOptions, make_scan, reading
 from fourdc_jax.data.scan import Scan
-
-# The benchmark's 13 classes in its order: a label is an index here.
-CLASSES = (
-    *("ceiling", "floor", "wall", "beam", "column", "window", "door"),
-    *("table", "chair", "sofa", "bookcase", "board", "clutter"),
-)
 
 
 def find_room(
@@ -66,7 +61,7 @@ def read_room(folder: Path, name: str, options: ScanOptions) -> Scan:
             raise ValueError(f"{path}: rows must be x y z r g b")
         category = path.stem.rsplit("_", 1)[0]
         parts.append(part)
-        labels.append(CLASSES.index(category if category in CLASSES else "clutter"))
+        labels.append(S3DIS.names.index(category if category in S3DIS.names else "clutter"))
     sizes = [len(part.points) for part in parts]
     raw = RawPoints(
         points=np.concatenate([part.points for part in parts]),

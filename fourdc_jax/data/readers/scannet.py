@@ -11,7 +11,7 @@ import json
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -133,9 +133,10 @@ def _labels_of_objects(
         groups = [(int(g["objectId"]), str(g["label"]), g["segments"]) for g in groups]
     values, row = np.unique(segment_of, return_inverse=True)  # [s], [n]
     labels, instances = np.zeros(len(values), np.int32), np.zeros(len(values), np.int32)  # [s]
-    seen, unknown = set(), set()
+    seen, unknown, repeated = set(), set(), 0
     for object_id, category, members in groups:
         if frozenset(members) in seen:  # scene0217_00 lists every object twice
+            repeated += 1
             continue
         seen.add(frozenset(members))
         inside = np.isin(values, members)  # [s]; of overlapping objects the last one stays
@@ -144,6 +145,8 @@ def _labels_of_objects(
             labels[inside] = table.by_category.get(category, 0)
             if category not in table.by_category:
                 unknown.add(category)
+    if repeated:
+        report_defect(aggregation, f"lists {repeated} objects again, taken once")
     if unknown:
         log.info("%s: not in the label tables, left unannotated: %s", aggregation, sorted(unknown))
     return None if table is None else labels[row], instances[row]
@@ -165,9 +168,16 @@ def read_label_mesh(path: Path, table: LabelTable | None) -> Integer[np.ndarray,
             log.warning("%s has ids of ScanNet v1; without its label table: no labels", path)
             return None
         values = np.array([table.by_first_version_id.get(int(value), 0) for value in values])
-    else:
+    elif len(outside):
+        report_defect(path, f"has the label {outside[0]}, no NYU40 id: left unannotated")
         values = np.where(values > LARGEST_NYU40, 0, values)
     return values[row].astype(np.int32)
+
+
+@cache
+def report_defect(path: Path, defect: str) -> None:
+    """Warn of a known defect of the dataset: once, for training reads a scene many times."""
+    log.warning("%s %s", path, defect)
 
 
 def find_label_tables(root: Path) -> tuple[Path, ...]:

@@ -1,0 +1,71 @@
+"""From a .pth file to a folder that `--config.init` loads."""
+
+import argparse
+import re
+
+import convert_checkpoint
+import jax
+import numpy as np
+import pytest
+from oracles.minkowski import random_state_dict
+from oracles.torch_save import save_archive, save_stream
+
+from fourdc_jax.models.minkowski_checkpoint import convert
+from fourdc_jax.train.transfer import transfer
+
+
+@pytest.fixture(scope="module")
+def arrays():
+    return random_state_dict(np.random.default_rng(0), planes=(4,) * 8, layers=(1,) * 8)
+
+
+@pytest.mark.parametrize("save", [save_archive, save_stream])
+def test_a_file_becomes_a_checkpoint_to_start_from(save, arrays, tmp_path, capsys):
+    path, out = tmp_path / "weights.pth", tmp_path / "converted"
+    content = {"curr_iter": 3, "state_dict": arrays, "config": argparse.Namespace(lr=0.1)}
+    save(content | {"best": np.zeros(2, np.float32)}, path)
+    assert convert_checkpoint.main([f"--input={path}", f"--out={out}"]) == 0
+    printed = capsys.readouterr().out
+    assert "stem kernel 3, input channels 3, final channels 2" in printed
+    assert "left over 0 arrays\n  missing 0 arrays\n" in printed
+    assert f"--config.init={out}" in printed
+
+    expected = convert(arrays, block_kernels="hybrid").variables
+    fresh = jax.tree.map(np.zeros_like, expected)
+    started, result = transfer(fresh, out)
+    assert (result.skipped, result.new) == ([], [])
+    jax.tree.map(np.testing.assert_array_equal, started, expected)
+
+    assert convert_checkpoint.main([f"--input={path}", f"--out={out}"]) == 1
+    assert "holds checkpoints already: name a new folder" in capsys.readouterr().err
+
+
+def test_what_is_left_over_and_missing_is_printed(arrays, tmp_path, capsys):
+    path = tmp_path / "weights.pth"
+    content = {name: a for name, a in arrays.items() if name != "final.bias"}
+    save_archive(content | {"offset.kernel": np.zeros(3, np.float32)}, path)
+    assert convert_checkpoint.main([f"--input={path}", f"--out={tmp_path / 'out'}"]) == 0
+    printed = capsys.readouterr().out
+    assert "left over 1 arrays: offset.kernel\n" in printed
+    assert "missing 1 arrays: params/encoder_3d/projection/bias\n" in printed
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"epoch": 3, "model": {}}, "must hold a state dict, alone or as 'state_dict', .* epoch"),
+        ({"state_dict": argparse.Namespace()}, "as 'state_dict', but it holds state_dict; save"),
+        (argparse.Namespace(), "whole object of Python code"),
+        ({"state_dict": {"a": np.zeros(3, np.float32)}}, "one conv0p1s1.kernel is expected; it"),
+        (None, "No such file"),
+    ],
+)
+def test_unusable_files_are_one_clear_sentence(content, message, tmp_path, capsys):
+    path = tmp_path / "weights.pth"
+    if content is not None:
+        save_archive(content, path)
+    assert convert_checkpoint.main([f"--input={path}", f"--out={tmp_path / 'out'}"]) == 1
+    error = capsys.readouterr().err
+    assert str(path) in error
+    assert re.search(message, error)
+    assert not (tmp_path / "out").exists()
