@@ -164,7 +164,7 @@ def make_contrast(
 
     def make_network(network: NetworkParams, dimension: int) -> tuple[Encoder, Predictor]:
         stride = (2, 2, 2, 2 if stride_time else 1)[:dimension]
-        unet = make_unet(network, params, stride, axis_name, implementation)
+        unet = make_unet(network, params.dtype, params.remat, stride, axis_name, implementation)
         encoder = Encoder(unet, params.features, params.projection_batch_norm)
         momentum = network.batch_norm_momentum
         return encoder, Predictor(params.predictor_hidden, momentum, axis_name, implementation)
@@ -180,12 +180,13 @@ def make_contrast(
 
 def make_unet(
     network: NetworkParams,
-    params: ContrastParams,
+    dtype: str,
+    remat: bool,
     stride: tuple[int, ...],
     axis_name: str | None,
     implementation: Implementation,
 ) -> SparseUNet:
-    """The U-Net of one network, without a final layer: the encoder's projection takes its place."""
+    """The U-Net of one network, without a final layer: the task's own head takes its place."""
     dimension = len(stride)
     block, planes, layers = network.block, network.planes, network.layers
     if network.architecture:
@@ -217,8 +218,8 @@ def make_unet(
         stride=stride,
         batch_norm_momentum=network.batch_norm_momentum,
         block_batch_norm_momentum=network.block_batch_norm_momentum,
-        dtype=params.dtype,
-        remat=params.remat,
+        dtype=dtype,
+        remat=remat,
         axis_name=axis_name,
         implementation=implementation,
     )

@@ -11,6 +11,8 @@ removes what was not committed at the next start.
 """
 
 import base64
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,12 +32,14 @@ class Retention(NamedTuple):
     Attributes:
       keep_last: the newest so many, at least 1.
       keep_every: those whose step is a multiple; 0 for none.
-      best_metric: the one with the lowest value of this logged metric or term; "" for none.
+      best_metric: the one with the best value of this logged metric or term; "" for none.
+      highest: whether the highest is the best, not the lowest.
     """
 
     keep_last: int
     keep_every: int
     best_metric: str
+    highest: bool = False
 
     def policy(self) -> ocp.checkpoint_managers.AnyPreservationPolicy:
         """The same in Orbax's words."""
@@ -44,15 +48,24 @@ class Retention(NamedTuple):
         if self.keep_every:
             policies.append(managers.EveryNSteps(self.keep_every))
         if self.best_metric:
-            name = self.best_metric
-            policies.append(managers.BestN(get_metric_fn=lambda m: m[name], reverse=True, n=1))
+            policies.append(managers.BestN(get_metric_fn=self.merit, n=1))
         return managers.AnyPreservationPolicy(policies)
 
-    def most(self, total_steps: int, save_every: int) -> int:
-        """Checkpoints on disk at worst, the one being written included."""
+    def merit(self, metrics: Mapping[str, float]) -> float:
+        """How good a checkpoint is; the least where it was not measured."""
+        value = metrics.get(self.best_metric, math.nan)
+        return -math.inf if math.isnan(value) else value if self.highest else -value
+
+    def most(self, total_steps: int, *save_every: int) -> int:
+        """Checkpoints on disk at worst, the one being written included.
+
+        Args:
+          total_steps: of the run.
+          save_every: steps between two checkpoints, for each ground on which they are saved.
+        """
         every = total_steps // self.keep_every if self.keep_every else 0
         kept = self.keep_last + every + bool(self.best_metric) + 1
-        return min(kept, total_steps // save_every + 2)
+        return min(kept, sum(total_steps // every for every in save_every) + 2)
 
 
 class Checkpoints:
@@ -72,6 +85,8 @@ class Checkpoints:
             self.folder,
             ocp.CheckpointManagerOptions(
                 preservation_policy=retention.policy(),
+                # Writes the metrics beside each checkpoint, so that a resumed run knows the best.
+                best_fn=retention.merit if retention.best_metric else None,
                 enable_async_checkpointing=asynchronous,
                 cleanup_tmp_directories=True,
                 save_root_metadata=False,  # holds nothing, and its thread can outlive the process
@@ -159,6 +174,33 @@ def join_items(like: TrainState, items: dict[str, Any]) -> TrainState:
         batch_stats=model["batch_stats"],
         opt_state=opt_state,
     )
+
+
+def find_step(workdir: Path, best_metric: str = "") -> int:
+    """Step of a run's checkpoint with the highest value of a metric; without one, of the newest.
+
+    Of equally good ones it is the newest, as `Retention` keeps it.
+
+    Raises:
+      FileNotFoundError: the workdir holds no checkpoint.
+      ValueError: the metric was measured for no checkpoint.
+    """
+    folder = Path(workdir).absolute() / FOLDER
+    merits: dict[int, float] = {}
+    if folder.is_dir():
+        merit = Retention(1, 0, best_metric, highest=True).merit
+        options = ocp.CheckpointManagerOptions(create=False, save_root_metadata=False)
+        with open_manager(folder, options) as manager:
+            merits = {step: merit(manager.metrics(step) or {}) for step in manager.all_steps()}
+    if not merits:
+        raise FileNotFoundError(f"{workdir} holds no checkpoint; name the workdir of a run")
+    step = max(merits, key=lambda step: (merits[step], step))
+    if best_metric and merits[step] == -math.inf:
+        raise ValueError(
+            f"no checkpoint of {workdir} has a {best_metric!r}: the run ended before it was "
+            "measured; take the last checkpoint"
+        )
+    return step
 
 
 def load_variables(source: Path) -> dict[str, Any]:

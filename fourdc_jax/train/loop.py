@@ -67,9 +67,7 @@ def train(task: Task, config: ConfigDict, workdir: Path) -> TrainState:
     workdir = Path(workdir)
     preflight.check_values(config, task)
     preflight.check_workdir(workdir)
-    retention = Retention(
-        config.checkpoint.keep_last, config.checkpoint.keep_every, config.checkpoint.best_metric
-    )
+    retention = make_retention(task, config)
     with Checkpoints(workdir, retention, config.checkpoint.asynchronous) as checkpoints:
         if checkpoints.latest_step() is not None:
             run_config.check_resumable(workdir, config)
@@ -87,7 +85,7 @@ def train(task: Task, config: ConfigDict, workdir: Path) -> TrainState:
         # 4. The steps.
         monitor = make_monitor(task, config, workdir, start.step)
         try:
-            state = run_steps(config, start, train_step, monitor, checkpoints)
+            state = run_steps(task, config, start, train_step, monitor, checkpoints)
         except TrainingStopped as stopped:
             last = checkpoints.finish()
             kept = "No checkpoint was written yet" if last is None else f"Kept: checkpoint {last}"
@@ -124,6 +122,13 @@ def make_optimization(
     return schedule, optimizer
 
 
+def make_retention(task: Task, config: ConfigDict) -> Retention:
+    """Which checkpoints stay; what an evaluation measures is the better the higher."""
+    values = config.checkpoint
+    highest = task.evaluation is not None and values.best_metric in task.evaluation.metrics
+    return Retention(values.keep_last, values.keep_every, values.best_metric, highest)
+
+
 def begin(
     task: Task,
     config: ConfigDict,
@@ -141,7 +146,8 @@ def begin(
     micro_batch = jax.tree.map(lambda leaf: leaf[0, 0], batch)
     initialize = make_state_initializer(task, optimizer, config.seed)
     like = jax.eval_shape(initialize, micro_batch)
-    saves = checkpoints.retention.most(config.total_steps, config.checkpoint.every)
+    grounds = [config.checkpoint.every] + ([task.evaluation.every] if task.evaluation else [])
+    saves = checkpoints.retention.most(config.total_steps, *grounds)
     preflight.check_disk(workdir, count_bytes(like), saves)
 
     if step is not None:
@@ -150,7 +156,7 @@ def begin(
         return Start(step, parallel.replicate(state), batches, batch)
     state = jax.jit(initialize)(micro_batch)
     if config.init:
-        state = start_from(Path(config.init), config, state)
+        state = start_from(Path(config.init).expanduser(), config, state)
     return Start(0, parallel.replicate(state), batches, batch)
 
 
@@ -178,6 +184,7 @@ def own_position(positions: list[Any]) -> Any:
 
 
 def run_steps(
+    task: Task,
     config: ConfigDict,
     start: Start,
     train_step: Callable[..., Any],
@@ -187,7 +194,8 @@ def run_steps(
     """Steps until `config.total_steps` or an interrupt; the last state is on disk.
 
     Values are read one step late, while the next step already runs. A state is saved only once its
-    own step has been examined.
+    own step has been examined, and evaluated where that is due; a run that is asked to stop just
+    then saves without, except at its end.
     """
     step, state, batches, batch = start
     unexamined = None  # outcome of the step before
@@ -208,12 +216,22 @@ def run_steps(
             unexamined = outcome
             # Several processes must stop at the same step: they read the sum of their requests.
             stopping |= alone and interrupt.requested
-            if stopping or step == config.total_steps or step % config.checkpoint.every == 0:
+            due = evaluation_is_due(task, step, config.total_steps)
+            if stopping or due or step == config.total_steps or step % config.checkpoint.every == 0:
                 stopping |= monitor.examine(step, outcome)
                 unexamined = None
-                positions = parallel.gather_positions(position)
+                if due and (step == config.total_steps or not stopping):
+                    monitor.record(step, task.evaluation.run(state.variables))
+                positions = parallel.gather_values(position)
                 checkpoints.save(step, state, positions, monitor.values)
     return state
+
+
+def evaluation_is_due(task: Task, step: int, total_steps: int) -> bool:
+    """Whether the task is evaluated after a step."""
+    if task.evaluation is None:
+        return False
+    return step == total_steps or step % task.evaluation.every == 0
 
 
 def make_monitor(task: Task, config: ConfigDict, workdir: Path, first_step: int) -> Monitor:

@@ -1,5 +1,6 @@
 """Reads what the steps report: stops a sick run, logs a healthy one."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -66,6 +67,16 @@ class Monitor:
         if logged:
             self._log(step, outcome)
         return bool(outcome.stop_requests > 0)
+
+    def record(self, step: int, measured: Mapping[str, float]) -> None:
+        """Writes what an evaluation after an examined step has measured, as a line of its own."""
+        self._clock.restart()
+        self.values |= measured
+        for writer in self._writers:
+            writer.write({"step": step, **measured})
+        if self._progress is not None:
+            shown = "  ".join(f"{name} {value:.4g}" for name, value in measured.items())
+            self._progress.say(f"step {step}  {shown}")
 
     def _show(self, progress: Progress, step: int, outcome: StepOutcome, logged: bool) -> None:
         """Moves the progress bar."""

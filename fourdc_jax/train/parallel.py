@@ -131,11 +131,16 @@ def replicate(tree: Any) -> Any:
     return spread(tree, on_every_device(False))
 
 
-def gather_positions(position: Any) -> list[Any]:
-    """Every process's position (bytes, or what JSON can hold), in the order of processes."""
+def local_copy(tree: Any) -> Any:
+    """Of replicated arrays the copy on this process's first device, for work on that one alone."""
+    return jax.tree.map(lambda leaf: leaf.addressable_data(0), tree)
+
+
+def gather_values(value: Any) -> list[Any]:
+    """Every process's value (anything that can be pickled), in the order of processes."""
     if jax.process_count() == 1:
-        return [position]
-    own = np.frombuffer(pickle.dumps(position), np.uint8)
+        return [value]
+    own = np.frombuffer(pickle.dumps(value), np.uint8)
     lengths = multihost_utils.process_allgather(np.asarray(own.size, np.int32))
     padded = np.pad(own, (0, int(lengths.max()) - own.size))
     rows = multihost_utils.process_allgather(padded)

@@ -23,7 +23,8 @@ def check_values(config: ConfigDict, task: Task) -> None:
     for key, value in at_least_one.items():
         if value < 1:
             raise ValueError(f"config.{key} is {value}; it must be at least 1")
-    known = ["", "total", *task.weights, *task.alarms]
+    measured = () if task.evaluation is None else task.evaluation.metrics
+    known = ["", "total", *task.weights, *task.alarms, *measured]
     if config.checkpoint.best_metric not in known:
         raise ValueError(
             f"config.checkpoint.best_metric is {config.checkpoint.best_metric!r}; {task.name!r} "

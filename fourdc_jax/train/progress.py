@@ -20,6 +20,10 @@ class Clock:
         """A step has finished. The first tick starts the clock: compilation is not counted."""
         self._ticks.append(time.monotonic())
 
+    def restart(self) -> None:
+        """Something else than a step is being done; the next tick starts the clock again."""
+        self._ticks.clear()
+
     def seconds_per_step(self) -> float | None:
         """None before the second tick."""
         if len(self._ticks) < 2:

@@ -9,7 +9,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 FILE = "config.json"
-FREE = ("total_steps", "log", "checkpoint")  # keys that do not alter the steps of a run
+FREE = ("total_steps", "log", "checkpoint", "eval")  # keys that do not alter the steps of a run
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -27,11 +27,23 @@ def write_config(workdir: Path, config: ConfigDict) -> None:
     write_atomically(Path(workdir) / FILE, json.dumps(plain(config), indent=2) + "\n")
 
 
+def read_config(workdir: Path) -> dict[str, Any]:
+    """The plain values that a run was started with; lists for tuples.
+
+    Raises:
+      FileNotFoundError: if the workdir holds no config.json.
+    """
+    path = Path(workdir) / FILE
+    if not path.is_file():
+        raise FileNotFoundError(f"{workdir} holds no {FILE}; name the workdir of a run")
+    return json.loads(path.read_text())
+
+
 def check_resumable(workdir: Path, config: ConfigDict) -> None:
     """Raises unless `config` continues the run of `workdir` as it was started.
 
     `total_steps` may change (unless the learning rate's polynomial ends there), and so may
-    everything below `log` and `checkpoint`.
+    everything below `log`, `checkpoint` and `eval`.
 
     Raises:
       ValueError: names every other key that differs, with both values.

@@ -14,13 +14,14 @@ Running statistics are updated by every micro-batch in turn.
 """
 
 import functools
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
-from flax import struct
+from flax import struct, traverse_util
 
 from fourdc_jax.train import metrics
 from fourdc_jax.train.state import TrainState
@@ -71,6 +72,7 @@ def make_train_step(
     ) -> tuple[TrainState, StepOutcome]:
         gradients, batch_stats, seen = accumulate_gradients(task, state, batch, axis_name)
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+        updates = freeze(updates, task.frozen)
         terms = {name: value.mean() for name, value in seen["terms"].items()}
         outcome = StepOutcome(
             total=weigh(task, terms),
@@ -147,6 +149,21 @@ def loss_share(
 def weigh(task: Task, terms: dict[str, jax.Array]) -> jax.Array:
     """sum_k weight_k * term_k, float32 []."""
     return sum((task.weights[name] * terms[name] for name in terms), jnp.zeros((), jnp.float32))
+
+
+def freeze(updates: Any, patterns: Sequence[str]) -> Any:
+    """The updates, 0 where a pattern fits the whole path: weight decay moves what has no gradient.
+
+    Raises:
+      ValueError: a pattern fits no parameter.
+    """
+    flat = traverse_util.flatten_dict(updates, sep="/")
+    for pattern in patterns:
+        fitting = [path for path in flat if re.fullmatch(pattern, path)]
+        if not fitting:
+            raise ValueError(f"no parameter fits {pattern!r}, which is to be frozen")
+        flat |= {path: jnp.zeros_like(flat[path]) for path in fitting}
+    return traverse_util.unflatten_dict(flat, sep="/") if patterns else updates
 
 
 def check_names(task: Task, output: LossOutput) -> None:

@@ -61,6 +61,21 @@ class BatchIterator(Protocol):
 
 
 @dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """What is measured on held-out data while training goes on, and after the last step.
+
+    Attributes:
+      every: optimiser steps between two evaluations.
+      metrics: names of what `run` returns; the higher the better.
+      run: (variables) -> metric -> value, equal in every process. Must not change anything.
+    """
+
+    every: int
+    metrics: tuple[str, ...]
+    run: Callable[[Variables], Mapping[str, float]]
+
+
+@dataclasses.dataclass(frozen=True)
 class Task:
     """Everything the training loop knows of a model and its data.
 
@@ -77,6 +92,8 @@ class Task:
       alarms: metric -> the lowest healthy value; the loop warns loudly below it. For the collapse
         alarm: "feature_std_3d" -> config.log.collapse_fraction / sqrt(feature dimension).
       remedies: limit -> one sentence: what to set where that limit is exceeded.
+      frozen: patterns of the paths of parameters that training leaves, such as "encoder_3d/.*".
+      evaluation: during training; None for none. A checkpoint is written after each.
       report: (workdir, state, history) -> None; pictures and tables once training has finished, on
         process 0. `history` is the list of metrics.jsonl's lines, as dicts.
     """
@@ -90,4 +107,6 @@ class Task:
     unit: str
     alarms: Mapping[str, float] = dataclasses.field(default_factory=dict)
     remedies: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    frozen: tuple[str, ...] = ()
+    evaluation: Evaluation | None = None
     report: Callable[[Path, Any, list[dict[str, Any]]], None] | None = None

@@ -61,10 +61,10 @@ def draw_curves(
     losses_axes = figure.add_axes((0.045, 0.13, 0.40, top - 0.13))
     spread_axes = figure.add_axes((0.505, 0.13, 0.215, top - 0.13))
     rate_axes = figure.add_axes((0.775, 0.13, 0.215, top - 0.13))
-    _draw_panel(losses_axes, "loss", losses)
-    _draw_panel(spread_axes, "feature spread (std)", spread)
+    draw_panel(losses_axes, "loss", losses)
+    draw_panel(spread_axes, "feature spread (std)", spread)
     _draw_collapse(spread_axes, spread, collapse or {})
-    _draw_panel(rate_axes, RATE, rate)
+    draw_panel(rate_axes, RATE, rate)
     return save(figure, path)
 
 
@@ -127,7 +127,7 @@ def smooth(values: Float[np.ndarray, "k"], window: int) -> Float[np.ndarray, "k"
     return np.where(present > 0, (sums[high] - sums[low]) / np.maximum(present, 1), np.nan)
 
 
-def _draw_panel(axes: Axes, title: str, curves: Curves) -> None:
+def draw_panel(axes: Axes, title: str, curves: Curves) -> None:
     """One panel: raw values thin, their running mean on top, gaps where a value is not finite."""
     axes.set_title(title, loc="left", fontsize=12, color=INK)
     axes.set_xlabel("step", fontsize=10, color=MUTED)

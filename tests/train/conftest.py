@@ -1,25 +1,6 @@
-"""Makes the toy task beside these tests importable by name, and its programs compile only once."""
+"""Makes the toy task beside these tests importable by name."""
 
 import pathlib
 import sys
 
-import jax
-import pytest
-from jax.experimental.compilation_cache import compilation_cache
-
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
-
-
-@pytest.fixture(scope="module")
-def compiled_once(tmp_path_factory):
-    """Runs of the same toy share their compiled step through the persistent cache."""
-    from fourdc_jax.train.compilation_cache import enable
-
-    before = jax.config.jax_compilation_cache_dir, jax.config.jax_enable_compilation_cache
-    seconds = jax.config.jax_persistent_cache_min_compile_time_secs
-    enable(str(tmp_path_factory.mktemp("xla")), min_compile_seconds=0.0)
-    yield
-    jax.config.update("jax_compilation_cache_dir", before[0])
-    jax.config.update("jax_enable_compilation_cache", before[1])
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", seconds)
-    compilation_cache.reset_cache()

@@ -72,11 +72,12 @@ def kept_steps(tmp_path, retention, steps):
         (Retention(keep_last=1, keep_every=0, best_metric=""), [8]),
         (Retention(keep_last=2, keep_every=5, best_metric=""), [5, 7, 8]),
         (Retention(keep_last=1, keep_every=0, best_metric="total"), [4, 8]),
+        (Retention(keep_last=1, keep_every=0, best_metric="total", highest=True), [8]),
     ],
 )
 def test_retention(tmp_path, retention, kept):
     assert kept_steps(tmp_path, retention, [1, 2, 4, 5, 7, 8]) == kept
-    assert len(kept) <= retention.most(total_steps=8, save_every=1)
+    assert len(kept) <= retention.most(8, 1)
 
 
 def test_another_model_is_refused_with_both_shapes(tmp_path):

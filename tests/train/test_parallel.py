@@ -26,7 +26,7 @@ def test_a_replicated_state_is_on_every_device_and_unchanged():
 
 @pytest.mark.parametrize("position", [b"\x00\xff", {"step": 3}, "text"])
 def test_a_single_process_gathers_its_own_position(position):
-    assert parallel.gather_positions(position) == [position]
+    assert parallel.gather_values(position) == [position]
 
 
 @pytest.mark.parametrize(

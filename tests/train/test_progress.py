@@ -20,6 +20,19 @@ def test_the_clock_starts_with_the_first_step_and_forgets_old_ones(monkeypatch):
     assert clock.seconds_per_step() == pytest.approx((112.0 - 101.0) / 2)
 
 
+def test_a_restarted_clock_leaves_out_what_came_between(monkeypatch):
+    times = iter([0.0, 1.0, 100.0, 102.0])
+    monkeypatch.setattr(time, "monotonic", lambda: next(times))
+    clock = Clock(window=5)
+    clock.tick()
+    clock.tick()
+    clock.restart()
+    assert clock.seconds_per_step() is None
+    clock.tick()
+    clock.tick()
+    assert clock.seconds_per_step() == 2.0
+
+
 def test_a_log_file_gets_a_line_for_logged_steps_only(capsys):
     progress = Progress(0, 100, "sequences")
     progress.update(1, {"total": -0.25}, None, None, logged=True)

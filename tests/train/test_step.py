@@ -141,3 +141,21 @@ def test_stop_requests_reach_every_device():
 def test_a_task_that_contradicts_itself_is_named(changes, message):
     with pytest.raises(ValueError, match=message):
         one_step(split(whole_batch(), 1, 1), 1, **changes)
+
+
+def test_frozen_parameters_stay_whatever_decay_says():
+    batch = split(whole_batch(), 1, 1)
+    optimizer = optax.chain(optax.add_decayed_weights(0.1), optax.sgd(RATE))
+    task = toy_task(toy_config(), frozen=("encoder/.*",))
+    step = make_train_step(task, optimizer, optax.constant_schedule(RATE), parallel.AXIS)
+    state = make_state_initializer(task, optimizer, 0)(jax.tree.map(lambda a: a[0, 0], batch))
+    before = jax.device_get(state.params)
+    train_step = parallel.parallelize(step, jax.devices()[:1])
+    after = jax.device_get(train_step(state, batch, np.zeros([1], np.int32))[0].params)
+    np.testing.assert_array_equal(after["encoder"]["kernel"], before["encoder"]["kernel"])
+    assert (after["head"]["kernel"] != before["head"]["kernel"]).all()
+
+
+def test_a_frozen_pattern_that_fits_nothing_is_told():
+    with pytest.raises(ValueError, match="no parameter fits 'encodr/"):
+        one_step(split(whole_batch(), 1, 1), 1, frozen=("encodr/.*",))

@@ -1,0 +1,135 @@
+"""Semantic segmentation of scans: the pre-trained U-Net and one linear layer."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import jax.numpy as jnp
+from flax import linen as nn
+from jax import lax
+from jaxtyping import Array, Float, Float32, Int32, Shaped
+
+from fourdc_jax.models.contrast import NetworkParams, make_unet
+from fourdc_jax.models.unet import SparseUNet
+from fourdc_jax.sparse.layers import Pointwise
+from fourdc_jax.sparse.pyramid import Implementation, Pyramid
+
+STRIDE = (2, 2, 2)  # from level to level
+CONVOLUTIONS = {"basic": 2, "bottleneck": 1}  # of size 3 in a residual block
+
+
+@dataclass(frozen=True)
+class SegmenterParams:
+    """The backbone, and how it is trained.
+
+    network_3d: as in pre-training, whose weights it takes.
+    freeze_backbone: only the classifier learns, on features that stay as they are (linear probe).
+    dtype: of features and matrix products; the classifier is float32.
+    remat: recompute residual blocks in the backward pass, which saves memory and costs time.
+    """
+
+    network_3d: NetworkParams
+    freeze_backbone: bool
+    dtype: Literal["float32", "bfloat16"]
+    remat: bool
+
+
+class SegmenterOutput(NamedTuple):
+    """Scores of the classes before softmax, 0 on padded rows; needed and available rows."""
+
+    logits: Float32[Array, "n classes"]
+    limits: Mapping[str, tuple[Int32[Array, ""], int]]
+
+
+class Backbone(nn.Module):
+    """The U-Net without its final layer, in the place that pre-training has it: "unet"."""
+
+    unet: SparseUNet
+
+    @nn.compact
+    def __call__(
+        self, features: Float[Array, "n c_in"], pyramid: Pyramid, *, train: bool
+    ) -> Float[Array, "n c"]:
+        return self.unet(features, pyramid, train=train)
+
+
+class Segmenter(nn.Module):
+    """Voxels to the scores of their classes: U-Net, then a 1x1x1 layer with bias.
+
+    Attributes:
+      encoder_3d: its parameters sit under "encoder_3d/unet", as those of pre-training do.
+      classifier: the 1x1x1 layer, in float32.
+      capacities: rows of the pyramid's levels.
+      freeze_backbone: the U-Net receives no gradient, uses its running statistics, and keeps them.
+    """
+
+    encoder_3d: Backbone
+    classifier: Pointwise
+    capacities: Sequence[int]
+    freeze_backbone: bool
+
+    def __call__(
+        self, batch: Mapping[str, Shaped[Array, "..."]], *, train: bool
+    ) -> SegmenterOutput:
+        """Runs the network on a batch of scenes.
+
+        Args:
+          batch: `coords` int32 [n, 4] (scene, x, y, z), unique; `num_rows` int32 []; `features`
+            [n, c].
+          train: use the batch's statistics and update the running ones (not where frozen).
+        """
+        num_rows = batch["num_rows"]
+        unet = self.encoder_3d.unet
+        pyramid = unet.build_pyramid(batch["coords"], num_rows, self.capacities)
+        x = self.encoder_3d(batch["features"], pyramid, train=train and not self.freeze_backbone)
+        if self.freeze_backbone:
+            x = lax.stop_gradient(x)
+        logits = self.classifier(x.astype(jnp.float32), num_rows)  # (n, classes)
+        return SegmenterOutput(logits, pyramid.limits)
+
+
+def make_segmenter(
+    params: SegmenterParams,
+    num_classes: int,
+    capacities: Sequence[int],
+    *,
+    axis_name: str | None,
+    implementation: Implementation,
+) -> Segmenter:
+    """The model that the parameters describe.
+
+    Args:
+      params: the backbone.
+      num_classes: scores of a voxel.
+      capacities: rows of a micro-batch at the five levels.
+      axis_name: device axis over which batch statistics are taken.
+      implementation: of the sparse operations, see kernels.
+
+    Raises:
+      ValueError: an architecture that is not known, or planes and layers that are not eight each.
+    """
+    unet = make_unet(
+        params.network_3d, params.dtype, params.remat, STRIDE, axis_name, implementation
+    )
+    return Segmenter(
+        Backbone(unet),
+        Pointwise(num_classes, use_bias=True),
+        capacities=tuple(capacities),
+        freeze_backbone=params.freeze_backbone,
+    )
+
+
+def receptive_radius(unet: SparseUNet) -> int:
+    """Voxels along an axis beyond which nothing changes a row's features in evaluation.
+
+    The sum of the steps that every layer reads away, from the finest level down and up again. A
+    part of a scene with this margin around it gives what the whole scene gives.
+    """
+    stem = unet.stem_kernel_size
+    radius = max(stem if isinstance(stem, tuple) else (stem,)) // 2
+    levels = (1, 2, 3, 4, 3, 2, 1, 0)  # of the eight stages
+    for stage, level in enumerate(levels):
+        stride = 2**level
+        radius += stride // 2 if stage < 4 else stride  # the layer that changes the level
+        radius += unet.layers[stage] * CONVOLUTIONS[unet.block] * stride
+    return radius

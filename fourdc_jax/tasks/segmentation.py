@@ -1,0 +1,135 @@
+"""Fine-tuning for semantic segmentation: a pre-trained U-Net on labelled scenes (section 4.1)."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from fourdc_jax.data.configured_scenes import choose_scene_capacity, open_scene_data
+from fourdc_jax.data.label_sets import IGNORE_LABEL
+from fourdc_jax.data.labelled import LabelledScans
+from fourdc_jax.data.loader import Batches, LoaderParams
+from fourdc_jax.data.scene_batches import Rows, SceneMaker
+from fourdc_jax.losses.segmentation import accuracy, cross_entropy
+from fourdc_jax.models.segmenter import Segmenter
+from fourdc_jax.tasks.segmentation_evaluation import METRICS, add, evaluate_scenes, summarize
+from fourdc_jax.tasks.segmentation_inference import Record, SceneInference
+from fourdc_jax.tasks.segmentation_init import check_source
+from fourdc_jax.tasks.segmentation_params import read_segmentation_params
+from fourdc_jax.tasks.segmentation_report import draw_report
+from fourdc_jax.train import parallel
+from fourdc_jax.train.task import Batch, BatchIterator, Evaluation, LossOutput, Task, Variables
+
+
+def create_task(config: ConfigDict, workdir: Path) -> Task:
+    """Everything that `configs/segmentation.py` describes, ready for the training loop.
+
+    Opens the data and, unless the config gives it, measures the capacity that the data need.
+    Leaves in the workdir what prediction needs besides the config.
+
+    Raises:
+      FileNotFoundError, ValueError: what the config asks for does not exist or does not fit.
+    """
+    plain = config.to_dict()
+    micro_batch = parallel.split_batch(config.batch_size, config.accumulate)
+    params = read_segmentation_params(plain)
+    check_source(params, config)
+    data = open_scene_data(params.data, config.seed)
+    rows = choose_scene_capacity(params.data, data.training, micro_batch)
+    make_model = partial(params.make_model, len(data.classes), rows)
+    make_model(axis_name=None)  # a network that cannot be is told before anything compiles
+    loader = LoaderParams(
+        batch=micro_batch,
+        local_devices=jax.local_device_count(),
+        accumulate=config.accumulate,
+        in_channels=params.data.voxels.in_channels,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+        num_workers=params.data.num_workers,
+        prefetch=params.data.prefetch,
+    )
+    record = Record(params.data.classes.label_set, data.classes, rows)
+    if parallel.is_main_process():
+        record.write(workdir)
+    inference = SceneInference(params, record, params.eval.max_rows or None, params.eval.rotations)
+    return Task(
+        name="segmentation",
+        init=partial(initialize, make_model),
+        loss=partial(compute_loss, make_model),
+        weights={"loss": 1.0},
+        batches=partial(open_batches, data.training, rows, loader),
+        batch_size=config.batch_size,
+        unit="scenes",
+        remedies=explain_limits(rows),
+        frozen=("encoder_3d/.*",) if params.model.freeze_backbone else (),
+        evaluation=Evaluation(
+            params.eval.every, METRICS, partial(evaluate, inference, data.validation)
+        ),
+        report=partial(draw_report, inference, data.validation, plain),
+    )
+
+
+def initialize(make_model: Callable[..., Segmenter], rng: jax.Array, batch: Batch) -> Variables:
+    """Fresh parameters and running statistics; depends on the batch's shapes only."""
+    # Each kernel is one draw, and XLA:CPU compiles this generator's in a third of the time.
+    rng = jax.random.key(jax.random.bits(rng), impl="rbg")
+    return make_model(axis_name=None).init(rng, batch, train=True)
+
+
+def compute_loss(
+    make_model: Callable[..., Segmenter],
+    variables: Variables,
+    batch: Batch,
+    axis_name: str | None,
+) -> LossOutput:
+    """Cross-entropy and accuracy over the labelled voxels of one micro-batch."""
+    model = make_model(axis_name=axis_name)
+    output, updates = model.apply(variables, batch, train=True, mutable=["batch_stats"])
+    logits, labels = output.logits, batch["labels"]
+    return LossOutput(
+        terms={"loss": cross_entropy(logits, labels, IGNORE_LABEL)},
+        batch_stats=updates["batch_stats"],
+        metrics={"accuracy": accuracy(logits, labels, IGNORE_LABEL)},
+        limits=dict(output.limits),
+    )
+
+
+def open_batches(
+    maker: SceneMaker, rows: Rows, loader: LoaderParams, position: Any
+) -> BatchIterator:
+    """The batches of this process, from the start or from where a run was left."""
+    batches = Batches(maker, rows, loader)
+    if position is not None:
+        batches.set_state(position)
+    return batches
+
+
+def evaluate(
+    inference: SceneInference, scans: LabelledScans, variables: Variables
+) -> dict[str, float]:
+    """Scores over all validation scenes, whole; each process takes its share of them.
+
+    Raises:
+      ValueError: no voxel has a class, or a scene cannot be evaluated.
+    """
+    predict = partial(inference.predict, parallel.local_copy(variables))
+    mine = range(jax.process_index(), len(scans), jax.process_count())
+    voxels, num_classes = inference.params.data.voxels, len(inference.record.classes)
+    confusions = evaluate_scenes(predict, (scans[i] for i in mine), voxels, num_classes)
+    return summarize(add(parallel.gather_values(confusions)))
+
+
+def explain_limits(rows: Rows) -> Mapping[str, str]:
+    """What to set where a limit is exceeded, by the limit's name."""
+    remedies = {
+        "duplicate_coordinates": "coords of a batch must be unique: voxelise before batching."
+    }
+    for level in range(1, len(rows)):
+        remedies[f"rows_level_{level}"] = (
+            f"Raise config.data.capacity.margin, or give config.data.capacity.rows with more than "
+            f"{rows[level]} rows a micro-batch at level {level}."
+        )
+    return remedies
