@@ -8,7 +8,8 @@
 the final layer as encoder_3d/projection. PointContrast's and CSC's networks take three input
 channels. PointContrast fed ones: with --constant-input its network takes a single 1, which is this
 project's geometry-only input, and computes the same. CSC fed colours: a network without colour
-names its first kernel as new, --config.init_new='("encoder_3d/unet/stem_conv/kernel",)'.
+names its first kernel as new, beside the classifier:
+--config.init_new='("classifier/.*", "encoder_3d/unet/stem_conv/kernel")'.
 """
 
 import argparse
