@@ -1,6 +1,5 @@
 """The first signal asks, the second one acts."""
 
-import os
 import signal
 
 import pytest
@@ -13,7 +12,7 @@ def test_the_first_signal_only_sets_the_request(number):
     before = signal.getsignal(number)
     with Interrupt() as interrupt:
         assert not interrupt.requested
-        os.kill(os.getpid(), number)
+        signal.raise_signal(number)
         assert interrupt.requested
         assert signal.getsignal(number) is before  # the second one acts as usual
     assert signal.getsignal(number) is before
@@ -21,6 +20,6 @@ def test_the_first_signal_only_sets_the_request(number):
 
 def test_the_second_ctrl_c_interrupts():
     with Interrupt():
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
