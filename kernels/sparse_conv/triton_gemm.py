@@ -125,7 +125,7 @@ def _implicit_gemm(
             weight = VOLUME - 1 - offset if MIRRORED else offset
             matrix = weights + weight * (CONTRACTED * PRODUCED)
             channels = chunk * CHUNK + tl.arange(0, CHUNK)
-            gathered = _gather(features, sources.to(index), channels, CONTRACTED)
+            gathered = gather(features, sources.to(index), sources >= 0, channels, CONTRACTED)
             block = _weight_block(matrix, channels, main_columns, CONTRACTED, PRODUCED, TRANSPOSED)
             main_sum = tl.dot(gathered, block, main_sum, input_precision=PRECISION)
             if REST > 0:
@@ -135,7 +135,7 @@ def _implicit_gemm(
                 rest_sum = tl.dot(gathered, block, rest_sum, input_precision=PRECISION)
             if TAIL > 0:
                 channels = CHUNK + tl.arange(0, TAIL)
-                gathered = _gather(features, sources.to(index), channels, CONTRACTED)
+                gathered = gather(features, sources.to(index), sources >= 0, channels, CONTRACTED)
                 block = _weight_block(
                     matrix, channels, main_columns, CONTRACTED, PRODUCED, TRANSPOSED
                 )
@@ -163,10 +163,10 @@ def _implicit_gemm(
 
 
 @jit
-def _gather(features, sources, channels, CONTRACTED: tl.constexpr):
-    """Rows of the features; 0 where there is no row or no channel."""
-    inside = (sources >= 0)[:, None] & (channels < CONTRACTED)[None, :]
-    pointers = features + sources[:, None] * CONTRACTED + channels[None, :]
+def gather(features, rows, exists, channels, CHANNELS: tl.constexpr):
+    """[rows, channels] of the features; 0 where there is no row or no channel."""
+    inside = exists[:, None] & (channels < CHANNELS)[None, :]
+    pointers = features + rows[:, None] * CHANNELS + channels[None, :]
     return tl.load(pointers, mask=inside, other=0.0)
 
 

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Float32, Int32
 
 from kernels.kernel_map.maps import PairLists
 from kernels.sparse_conv.tile_table import Tile, split_columns
-from kernels.sparse_conv.triton_gemm import needs_wide_index
+from kernels.sparse_conv.triton_gemm import gather, needs_wide_index
 from kernels.triton_call import jit, launch
 
 
@@ -95,25 +95,17 @@ def _weight_gradient(
         second = tl.where(centre, places, tl.load(outputs + lists + places, mask=read, other=0))
         sources = tl.where(offset > mirror, second, first).to(index)
         targets = tl.where(offset > mirror, first, second).to(index)
-        x = tl.trans(_gather(features, sources, exists, rows, C_IN))
-        y = _gather(grad, targets, exists, main_columns, C_OUT)
+        x = tl.trans(gather(features, sources, exists, rows, C_IN))
+        y = gather(grad, targets, exists, main_columns, C_OUT)
         main_sum = tl.dot(x, y, main_sum, input_precision=PRECISION)
         if REST > 0:
-            y = _gather(grad, targets, exists, rest_columns, C_OUT)
+            y = gather(grad, targets, exists, rest_columns, C_OUT)
             rest_sum = tl.dot(x, y, rest_sum, input_precision=PRECISION)
 
     base = partial + (split * VOLUME + offset).to(index) * (C_IN * C_OUT)
     _write(base, main_sum, rows, main_columns, C_IN, C_OUT)
     if REST > 0:
         _write(base, rest_sum, rows, rest_columns, C_IN, C_OUT)
-
-
-@jit
-def _gather(features, rows, exists, channels, CHANNELS: tl.constexpr):
-    """Rows of the features; 0 where there is no pair or no channel."""
-    inside = exists[:, None] & (channels < CHANNELS)[None, :]
-    pointers = features + rows[:, None] * CHANNELS + channels[None, :]
-    return tl.load(pointers, mask=inside, other=0.0)
 
 
 @jit

@@ -62,6 +62,7 @@ def test_the_same_generator_gives_the_same_scene_and_another_one_another():
 
 
 def test_the_given_scene_is_left_alone():
+    """NumPy raises where a read-only array is written."""
     scene = build_scene()
     for column in columns(scene):
         column.flags.writeable = False
