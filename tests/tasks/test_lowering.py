@@ -1,7 +1,5 @@
 """The whole pre-training step, compiled for GPUs on a host without one: which kernels it runs."""
 
-import re
-import zlib
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -9,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import pytest
+from compiled_kernels import launched_kernels
 from ml_collections import ConfigDict
 from tasks.test_pretrain_task import tiny_config
 
@@ -55,7 +54,7 @@ def lower_step(config: ConfigDict, compute_capability: int) -> Any:
         )
         stop = jax.ShapeDtypeStruct((devices,), jnp.int32)
         traced = jax.jit(step).trace(state, batches, stop)  # of pmap alone, for this host only
-        return traced.lower(lowering_platforms=("cuda",)).compiler_ir("stablehlo")
+        return traced.lower(lowering_platforms=("cuda",))
 
 
 def batch_shapes(config: ConfigDict) -> dict[str, jax.ShapeDtypeStruct]:
@@ -81,20 +80,6 @@ def operations(operation: Any) -> Iterator[Any]:
             for inner in block:
                 yield inner.operation
                 yield from operations(inner.operation)
-
-
-def launched_kernel(operation: Any) -> str | None:
-    """Name of the Triton kernel that an operation launches, read from its PTX."""
-    attributes = operation.attributes
-    if operation.name != "stablehlo.custom_call":
-        return None
-    if "triton" not in attributes["call_target_name"].value:
-        return None
-    packed = attributes["backend_config"]
-    if "mhlo.backend_config" in attributes:  # from jax-triton 0.4 on
-        packed = attributes["mhlo.backend_config"]["opaque"]
-    (name,) = set(re.findall(rb"\.entry (\w+)", zlib.decompress(packed.value_bytes)))
-    return name.decode()
 
 
 def find_layers(network: ConfigDict) -> Architecture:
@@ -130,9 +115,8 @@ def count_maps(network: ConfigDict) -> int:
 def check_step(config: ConfigDict, compute_capability: int) -> None:
     """Every convolution and map is Triton's, each runs once, and nothing is added in a race."""
     networks = [config.model.network_3d, config.model.network_4d]
-    module = lower_step(config, compute_capability)
-    found = list(operations(module.operation))
-    launches = Counter(filter(None, map(launched_kernel, found)))
+    lowered = lower_step(config, compute_capability)
+    launches = Counter(kernel.name for kernel in launched_kernels(lowered))
 
     submanifold = [1] * len(networks)  # input channels, those of the stems first
     submanifold += [c for network in networks for c in residual_inputs(network)]
@@ -151,7 +135,8 @@ def check_step(config: ConfigDict, compute_capability: int) -> None:
     }
     assert {name: launches[name] for name in expected} == expected
 
-    names = Counter(operation.name for operation in found)
+    module = lowered.compiler_ir("stablehlo")
+    names = Counter(operation.name for operation in operations(module.operation))
     assert names["stablehlo.gather"] == 4  # tracks; XLA's convolutions gather, scatter and loop
     assert names["stablehlo.while"] == names["stablehlo.scatter"] == 0
 
