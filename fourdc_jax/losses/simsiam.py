@@ -108,3 +108,24 @@ def feature_std(
     variance = square / jnp.maximum(count, 1) - mean**2
     std = jnp.mean(jnp.sqrt(jnp.maximum(variance, 0)))
     return Term(std, jnp.minimum(count[0], 1))
+
+
+def feature_rank(
+    z: Float[Array, "b m t c"], present: Bool[Array, "b m t"], axis_name: str | None
+) -> Term:
+    """How many directions the normalised features use: (tr C)^2 / tr C^2 of their covariance C.
+
+    c where all directions have equal variance, 1 where all features lie on a line. `feature_std`
+    does not see such a dimensional collapse: two opposite points already have its best value. Over
+    devices as `feature_std`.
+    """
+    weights = present.astype(jnp.float32)[..., None]
+    unit = lax.stop_gradient(normalize(z)) * weights
+    unit = unit.reshape(-1, unit.shape[-1])  # (tracks, c)
+    count, total, products = jnp.sum(weights), jnp.sum(unit, axis=0), unit.T @ unit
+    if axis_name is not None:
+        count, total, products = lax.psum((count, total, products), axis_name)
+    number = jnp.maximum(count, 1)
+    covariance = products / number - jnp.outer(total, total) / number**2  # (c, c)
+    rank = jnp.trace(covariance) ** 2 / jnp.maximum(jnp.sum(covariance**2), MIN_SQUARE_NORM)
+    return Term(rank, jnp.minimum(count, 1))

@@ -18,6 +18,7 @@ from fourdc_jax.losses.simsiam import (
     StopGradient,
     Term,
     cross_network_loss,
+    feature_rank,
     feature_std,
     frame_pair_loss,
 )
@@ -112,10 +113,7 @@ def create_task(config: ConfigDict) -> Task:
         batches=partial(open_batches, maker, capacity, loader),
         batch_size=config.batch_size,
         unit="sequences",
-        alarms={
-            f"feature_std_{name}": config.log.collapse_fraction / model.features**0.5
-            for name in ("3d", "4d")[: 1 + loss.with_4d]
-        },
+        alarms=choose_alarms(loss, model.features, config.log),
         remedies=explain_limits(capacity),
         report=partial(draw_report, make_model(axis_name=None), maker, in_channels, plain),
     )
@@ -189,16 +187,24 @@ def compute_terms(params: LossParams, output: ContrastOutput) -> dict[str, Term]
 
 
 def watch_features(name: str, features: TrackFeatures, axis_name: str | None) -> dict[str, Term]:
-    """The projections' spread, and their cosine between the frames of a track.
+    """The projections' spread and rank, and their cosine between the frames of a track.
 
-    Learning shows as a cosine near 1 while the spread stays near 1 / sqrt(c); both at once near
-    what a constant would give is the collapse.
+    Learning shows as a cosine near 1 while the spread stays near 1 / sqrt(c) and the rank well
+    above 1. A spread near 0 is the collapse to a point, a rank near 1 that to a line.
     """
     negative = frame_pair_loss(features.z, features.z, features.present, "pairs")
     return {
         f"feature_std_{name}": feature_std(features.z, features.present, axis_name),
+        f"feature_rank_{name}": feature_rank(features.z, features.present, axis_name),
         f"cosine_{name}": Term(-negative.sum, negative.count),
     }
+
+
+def choose_alarms(loss: LossParams, features: int, log: ConfigDict) -> dict[str, float]:
+    """Lowest healthy spread and rank of each network's projections of so many channels."""
+    healthy = {"std": log.collapse_fraction / features**0.5, "rank": log.collapse_rank}
+    networks = ("3d", "4d") if loss.with_4d else ("3d",)
+    return {f"feature_{k}_{name}": v for name in networks for k, v in healthy.items()}
 
 
 def open_batches(

@@ -44,10 +44,11 @@ def check_finite(step: int, outcome: StepOutcome) -> None:
 
 
 class Alarms:
-    """Watches metrics that must not fall below a value, such as the features' spread.
+    """Watches metrics that must not fall below a value, such as the features' spread and rank.
 
     SimSiam's collapse shows as a standard deviation of the L2-normalised features near 0 instead of
-    1 / sqrt(d) (Chen and He, Exploring Simple Siamese Representation Learning, 2021, section 4.1).
+    1 / sqrt(d) (Chen and He, Exploring Simple Siamese Representation Learning, 2021, section 4.1);
+    features that fill one direction only have a healthy spread, and a rank near 1.
     """
 
     def __init__(self, thresholds: Mapping[str, float]):
@@ -63,6 +64,6 @@ class Alarms:
                 self.counts[name] += 1
                 messages.append(
                     f"COLLAPSE? step {step}: {name} is {value:.4g}, below {threshold:.4g}: "
-                    "the features of different points are becoming equal"
+                    "features no longer tell points apart"
                 )
         return messages

@@ -1,4 +1,4 @@
-"""Loss curves, feature spread and learning rate from a run's metrics.jsonl."""
+"""Loss curves, spread and rank of the features, learning rate from a run's metrics.jsonl."""
 
 import json
 import re
@@ -16,6 +16,7 @@ PALETTE = ("#1f77d0", "#e4572e", "#0b9e77", "#7b4fd6", "#d99000", "#00a3c4", "#b
 TERM = re.compile(r"(^|[^a-z])loss|loss($|[^a-z])|^total$|^\d?d\dd$|^\dd$", re.IGNORECASE)
 SMOOTHED_FROM = 50  # logged steps from which a running mean is drawn over the raw values
 RATE = "learning rate"
+SPREAD = "feature spread (std)"
 
 Curves = dict[str, tuple[np.ndarray, np.ndarray]]  # name -> (steps, values)
 
@@ -28,7 +29,9 @@ def draw_curves(
     collapse: Mapping[str, float] | None = None,
     title: str = "",
 ) -> Path:
-    """Draw the loss terms, the features' spread and the learning rate, and write a .png.
+    """Draw the loss terms, the features' spread and rank and the learning rate, and write a .png.
+
+    Apart from the losses only what was logged has a panel.
 
     Args:
       metrics: a metrics.jsonl, or its lines as dicts (each with a "step").
@@ -51,20 +54,22 @@ def draw_curves(
         )
     wanted = set(terms) if terms is not None else {name for name in curves if TERM.search(name)}
     spread = {name: curves[name] for name in curves if "std" in name.lower()}
+    rank = {name: curves[name] for name in curves if "rank" in name.lower()}
     rate = {name: curves[name] for name in curves if name in ("learning_rate", "lr")}
-    losses = {name: c for name, c in curves.items() if name in wanted and name not in spread}
+    others = spread | rank
+    losses = {name: c for name, c in curves.items() if name in wanted and name not in others}
     header = 44 if title else 10
     figure = new_figure(1560, 400 + header)
     if title:
         figure.text(0.012, 1 - 14 / (400 + header), title, fontsize=14, color=INK, va="top")
-    top = 1 - (header + 34) / (400 + header)
-    losses_axes = figure.add_axes((0.045, 0.13, 0.40, top - 0.13))
-    spread_axes = figure.add_axes((0.505, 0.13, 0.215, top - 0.13))
-    rate_axes = figure.add_axes((0.775, 0.13, 0.215, top - 0.13))
-    draw_panel(losses_axes, "loss", losses)
-    draw_panel(spread_axes, "feature spread (std)", spread)
-    _draw_collapse(spread_axes, spread, collapse or {})
-    draw_panel(rate_axes, RATE, rate)
+    panels = {"loss": losses, SPREAD: spread, "feature directions (rank)": rank, RATE: rate}
+    panels = {name: curves for name, curves in panels.items() if curves or name == "loss"}
+    height = 1 - (header + 34) / (400 + header) - 0.13
+    for name, box in zip(panels, _boxes(len(panels), 0.13, height)):
+        axes = figure.add_axes(box)
+        draw_panel(axes, name, panels[name])
+        if name == SPREAD:
+            _draw_collapse(axes, spread, collapse or {})
     return save(figure, path)
 
 
@@ -155,10 +160,16 @@ def draw_panel(axes: Axes, title: str, curves: Curves) -> None:
         axes.legend(frameon=False, fontsize=10, labelcolor=INK)
 
 
+def _boxes(count: int, bottom: float, height: float) -> list[tuple[float, float, float, float]]:
+    """Left, bottom, width, height of the panels in a row, the first twice as wide as the others."""
+    margin, gap = 0.045, 0.055
+    unit = (0.99 - margin - gap * (count - 1)) / (count + 1)
+    lefts = [margin] + [margin + 2 * unit + gap + i * (unit + gap) for i in range(count - 1)]
+    return [(left, bottom, (1 + (i == 0)) * unit, height) for i, left in enumerate(lefts)]
+
+
 def _draw_collapse(axes: Axes, spread: Curves, collapse: Mapping[str, float]) -> None:
     """Dashed lines where features without any collapse lie; the axis starts at 0, full collapse."""
-    if not spread:
-        return
     for name, level in collapse.items():
         axes.axhline(level, color=_color_of(name, spread), linestyle="--", linewidth=1.2)
     values = np.concatenate([values for _, values in spread.values()])

@@ -7,7 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fourdc_jax.losses.simsiam import cross_network_loss, feature_std, frame_pair_loss, normalize
+from fourdc_jax.losses.simsiam import (
+    cross_network_loss,
+    feature_rank,
+    feature_std,
+    frame_pair_loss,
+    normalize,
+)
 
 SHAPE = (2, 5, 4, 3)  # sequences, tracks, frames, channels
 
@@ -166,4 +172,29 @@ def test_feature_std_of_two_devices_is_that_of_all_features():
         z, present
     )
     np.testing.assert_allclose(stds, feature_std(z, present, None).sum, rtol=1e-5)
+    np.testing.assert_array_equal(counts, 1)
+
+
+def test_feature_rank_is_that_of_the_covariance():
+    """Participation ratio of the eigenvalues; 1 on a line, whatever the spread; c on the sphere."""
+    z, present = random_features(0), random_presence()
+    kept = np.asarray(z, np.float64)[np.asarray(present)]
+    values = np.linalg.eigvalsh(np.cov((kept / np.linalg.norm(kept, axis=1, keepdims=True)).T))
+    term = feature_rank(z, present, None)
+    assert float(term.sum) == pytest.approx(values.sum() ** 2 / (values**2).sum(), rel=1e-4)
+    signs = jnp.sign(jax.random.normal(jax.random.key(0), (1, 2000, 1, 1)))
+    line, everywhere = signs * jnp.ones(16), jnp.ones((1, 2000, 1), bool)
+    assert float(feature_std(line, everywhere, None).sum) == pytest.approx(16**-0.5, rel=0.02)
+    assert float(feature_rank(line, everywhere, None).sum) == pytest.approx(1, rel=1e-4)
+    sphere = jax.random.normal(jax.random.key(0), (1, 2000, 1, 16))
+    assert float(feature_rank(sphere, everywhere, None).sum) == pytest.approx(16, rel=0.02)
+    assert feature_rank(z, jnp.zeros_like(present), None).count == 0
+
+
+def test_feature_rank_of_two_devices_is_that_of_all_features():
+    z, present = random_features(0), random_presence()
+    ranks, counts = jax.pmap(lambda z, p: feature_rank(z[None], p[None], "device"), "device")(
+        z, present
+    )
+    np.testing.assert_allclose(ranks, feature_rank(z, present, None).sum, rtol=1e-4)
     np.testing.assert_array_equal(counts, 1)

@@ -74,7 +74,7 @@ def test_two_devices_equal_one_on_the_same_sequences(task, batch, variables):
     )
     assert set(means) == {
         *("loss_3d", "loss_3d4d", "loss_4d"),
-        *("feature_std_3d", "feature_std_4d", "cosine_3d", "cosine_4d"),
+        *(f"{name}_{k}d" for name in ("feature_std", "feature_rank", "cosine") for k in (3, 4)),
     }
     assert set(task.remedies) == set(limits)
     for needed, available in limits.values():
@@ -120,6 +120,7 @@ def move_to_first(batch):
 def test_weights_and_alarms_follow_the_config(task):
     assert task.weights == {"loss_3d": 1.0, "loss_3d4d": 1.0, "loss_4d": 1.0}
     assert task.alarms["feature_std_3d"] == pytest.approx(0.2 / 8**0.5)
+    assert task.alarms["feature_rank_4d"] == 2
 
 
 def test_table_6_variant_without_4d(batch):
@@ -131,7 +132,7 @@ def test_table_6_variant_without_4d(batch):
     output = jax.eval_shape(lambda v: task.loss(v, micro_batch, None), variables)
     assert set(task.weights) == set(output.terms) == {"loss_3d"}
     assert set(variables["params"]) == {"encoder_3d", "predictor_3d"}
-    assert set(task.alarms) == {"feature_std_3d"}
+    assert set(task.alarms) == {"feature_std_3d", "feature_rank_3d"}
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ def make_rows(n):
             "total": -step / n,
             "3d": -0.5 * step / n,
             "feature_std_3d": 0.1,
+            "feature_rank_3d": 4.0,
             "learning_rate": 0.25,
             "note": "text",
         }
