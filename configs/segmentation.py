@@ -83,8 +83,9 @@ def get_config(arg: str = "") -> ConfigDict:
 def sweep() -> Iterator[dict[str, Any]]:
     """Figure 6: parts of the training scenes, from scratch and pre-trained, three seeds each.
 
-    Without the benchmark's lists (data.limited.list_file) the parts are seeded subsets: each seed
-    has its own, the same for both. The pre-trained network is that of the workdir runs/pretrain.
+    Without the benchmark's lists (`-- --config.data.limited.list_file="lists/{percent}.txt"`) the
+    parts are seeded subsets: each seed has its own, the same for both. The pre-trained network is
+    that of the workdir runs/pretrain.
     """
     for percent in (1, 5, 10, 20, 100):
         for seed in (0, 1, 2):
@@ -100,10 +101,10 @@ def data_config() -> ConfigDict:
     data.classes.label_set = "scannet20"  # "s3dis", or "file": your own labels 0, 1, ...
     data.classes.num_classes = 0  # of your own, where no classes.txt names them
     data.train = split_config(seed=0)
-    data.validation = split_config(seed=1)
+    data.validation = split_config(seed=1000)  # no seed of a pre-training or a training split
     data.limited = ConfigDict()  # the part of the training scenes that is used
     data.limited.percent = 100.0
-    data.limited.list_file = ""  # the benchmark's list of that percentage; "": a seeded subset
+    data.limited.list_file = ""  # list of that percentage, "lists/{percent}.txt"; "": seeded subset
     data.limited.seed = 0
     data.align_axes = False  # apply ScanNet's axisAlignment
     data.scan_scale = 1.0  # unit of the scan files in metres: 0.001 for millimetres
@@ -115,7 +116,7 @@ def data_config() -> ConfigDict:
     data.prefetch = 2  # micro-batches each of them keeps ready
 
     data.augmentation = ConfigDict()
-    data.augmentation.dropout = 0.2  # share of the points, ...
+    data.augmentation.dropout = 0.2  # share of the voxels, ...
     data.augmentation.dropout_probability = 0.2  # ... and how often
     data.augmentation.elastic_granularity = (0.2, 0.8)  # metres
     data.augmentation.elastic_magnitude = (0.4, 1.6)  # metres
@@ -128,6 +129,7 @@ def data_config() -> ConfigDict:
     data.augmentation.color.contrast = 0.2  # probability
     data.augmentation.color.shift = 0.1  # parts of the range, as the noise
     data.augmentation.color.noise = 0.05
+    data.augmentation.color.probability = 0.95  # of the shift, and of the noise
 
     data.voxels = ConfigDict()
     data.voxels.voxel = 0.02  # metres
@@ -162,7 +164,7 @@ def network_config(architecture: str) -> ConfigDict:
     network.block = "basic"
     network.stem_channels = 32
     network.stem_kernel_size = (3, 3, 3)
-    network.kernel_type = "hypercube"  # of residual blocks; "hybrid" for converted checkpoints
+    network.kernel_type = "hypercube"  # of residual blocks
     network.batch_norm_momentum = 0.02
     # The residual blocks of PointContrast and CSC keep 0.1, whatever their bn_momentum says.
     network.block_batch_norm_momentum = 0.1

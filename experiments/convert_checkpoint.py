@@ -2,14 +2,15 @@
 
     python experiments/convert_checkpoint.py --input hardest_contrastive.pth --out pointcontrast \
         --constant-input
-    python experiments/finetune.py --config configs/segmentation.py --config.init=pointcontrast
+    python experiments/finetune.py --config configs/segmentation.py --workdir runs/segmenter \
+        --config.init=pointcontrast
 
 `--out` becomes a folder like the workdir of a pre-training run: the U-Net under encoder_3d/unet,
 the final layer as encoder_3d/projection. PointContrast's and CSC's networks take three input
 channels. PointContrast fed ones: with --constant-input its network takes a single 1, which is this
-project's geometry-only input, and computes the same. CSC fed colours: a network without colour
-names its first kernel as new, beside the classifier:
---config.init_new='("classifier/.*", "encoder_3d/unet/stem_conv/kernel")'.
+project's geometry-only input, and computes the same. CSC fed colours: fine-tune it with
+--config.data.voxels.features=color, or without colour and with its first kernel as new, beside the
+classifier: --config.init_new='("classifier/.*", "encoder_3d/unet/stem_conv/kernel")'.
 """
 
 import argparse
@@ -18,9 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ml_collections import ConfigDict
 
 from fourdc_jax.models.minkowski_checkpoint import Conversion, convert, describe
 from fourdc_jax.train.checkpoints import FOLDER, Checkpoints, Retention
+from fourdc_jax.train.run_config import write_config
 from fourdc_jax.train.state import TrainState, count_parameters
 from fourdc_jax.train.torch_files import read_torch_file
 
@@ -67,8 +70,8 @@ def find_state_dict(content: Any) -> dict[str, np.ndarray]:
     )
 
 
-def save(variables: dict[str, Any], out: Path) -> None:
-    """Writes them as step 0 of a new workdir.
+def save(conversion: Conversion, out: Path) -> None:
+    """Writes the variables as step 0 of a new workdir, and the network into its config.json.
 
     Raises:
       FileExistsError: there are checkpoints already.
@@ -76,14 +79,32 @@ def save(variables: dict[str, Any], out: Path) -> None:
     if (out / FOLDER).exists():
         raise FileExistsError(f"{out} holds checkpoints already: name a new folder as --out.")
     out.mkdir(parents=True, exist_ok=True)
+    write_config(out, describe_model(conversion))
     state = TrainState(
         step=np.int32(0),
-        params=variables["params"],
-        batch_stats=variables.get("batch_stats", {}),
+        params=conversion.variables["params"],
+        batch_stats=conversion.variables.get("batch_stats", {}),
         opt_state={},
     )
     with Checkpoints(out, Retention(1, 0, ""), asynchronous=False) as checkpoints:
         checkpoints.save(0, state, [], {})
+
+
+def describe_model(conversion: Conversion) -> ConfigDict:
+    """What a fine-tuning compares its own network with, laid out as a pre-training's config."""
+    unet = conversion.network
+    network = {
+        "architecture": "",
+        "planes": unet.planes,
+        "layers": unet.layers,
+        "block": unet.block,
+        "stem_channels": unet.stem_channels,
+        "stem_kernel_size": (unet.stem_kernel_size,) * unet.dimension,
+        "kernel_type": "hypercube",
+        "batch_norm_momentum": unet.batch_norm_momentum,
+        "block_batch_norm_momentum": unet.block_batch_norm_momentum,
+    }
+    return ConfigDict({"model": {"in_channels": conversion.in_channels, "network_3d": network}})
 
 
 def report(conversion: Conversion) -> str:
@@ -110,7 +131,7 @@ def main(arguments: list[str] | None = None) -> int:
             )
         except ValueError as error:
             raise ValueError(f"{args.input}: {error}") from error
-        save(conversion.variables, args.out)
+        save(conversion, args.out)
     except (ValueError, OSError) as error:
         print(f"convert_checkpoint: {error}", file=sys.stderr)
         return 1

@@ -39,6 +39,7 @@ from fourdc_jax.data.label_sets import LabelSet
 from fourdc_jax.data.labelled import LabelledScans
 from fourdc_jax.tasks.segmentation_inference import load_predictor
 from fourdc_jax.train import compilation_cache
+from fourdc_jax.train.memory import is_out_of_memory
 from fourdc_jax.viz.confusion import draw_confusion
 from fourdc_jax.viz.label_efficiency import draw_label_efficiency
 from fourdc_jax.viz.page import Picture, write_page
@@ -58,7 +59,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--out", type=Path, help="folder of tables and pictures")
     add("--which", default="best", choices=("best", "last"), help="checkpoint of the runs")
     add("--rotations", type=int, default=1, help="turns about z whose mean is taken")
-    add("--max-rows", type=int, help="voxels of a tile; by default whole scenes")
+    add("--max-rows", type=int, help="voxels of a tile; by default what fits")
     add("--scenes", type=int, default=3, help="validation scenes that are drawn")
     add("--again", action="store_true", help="evaluate even where results are stored")
     return parser.parse_args(arguments)
@@ -156,7 +157,7 @@ def compare_runs(args: argparse.Namespace) -> None:
     page = write_page(
         out,
         title="Semantic segmentation",
-        text=f"{len(scenes)} validation scenes; scores on voxels.",
+        text=f"{len(scenes)} validation scenes, percent, on voxels\n\n{tables}",
         summary={
             f"mIoU (%), {label}": 100 * float(group.scores("voxels", "miou").mean())
             for label, group in zip(label_groups(groups), groups)
@@ -174,10 +175,10 @@ def main(arguments: list[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         print(f"evaluate: {error}", file=sys.stderr)
         return 1
-    except jax.errors.JaxRuntimeError as error:
-        if "RESOURCE_EXHAUSTED" not in str(error):
+    except (MemoryError, jax.errors.JaxRuntimeError) as error:
+        if not is_out_of_memory(error):
             raise
-        print("evaluate: the device is out of memory; give a lower --max-rows", file=sys.stderr)
+        print(f"evaluate: too little memory, even for small tiles: {error}", file=sys.stderr)
         return 1
     return 0
 

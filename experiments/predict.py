@@ -7,9 +7,10 @@
 
 An input is what `open_scans` takes: a file, or a folder of scans of any kind; z up. A single scan
 becomes the file that --out names, several become files in that folder. Each is a .ply of the
-scan's points in their order, in metres, with the colour of the class, `label` (its number; the
-header has the names) and `confidence` (its probability), and a .png beside it. A scan of any size
-will do: one that does not fit is predicted in overlapping tiles.
+scan's points in their order, in metres (georeferenced ones shifted to their middle), with the
+colour of the class, `label` (its number; the header has the names) and `confidence` (its
+probability), and a .png beside it. A scan of any size will do: one that does not fit into memory is
+predicted in overlapping tiles.
 """
 
 import argparse
@@ -25,8 +26,9 @@ from fourdc_jax.data.scan import Scan
 from fourdc_jax.data.sources import Source, open_scans
 from fourdc_jax.tasks.segmentation_inference import load_predictor
 from fourdc_jax.train import compilation_cache
+from fourdc_jax.train.memory import is_out_of_memory
 from fourdc_jax.viz.labelled_cloud import write_labelled_ply
-from fourdc_jax.viz.segmentation_pictures import LabelledScene, draw_segmentation
+from fourdc_jax.viz.segmentation_pictures import LabelledScene, draw_segmentation, paint_classes
 
 LEAST_POINTS = 4  # of a scan that has a picture
 NAMED = 5  # classes in the line that tells of a scan
@@ -44,7 +46,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--out", type=Path, required=True, help=".ply file, or a folder for several scans")
     add("--which", default="best", choices=("best", "last"), help="checkpoint of the run")
     add("--rotations", type=int, default=1, help="turns about z whose mean is taken")
-    add("--max-rows", type=int, help="voxels of a tile; by default whole scans")
+    add("--max-rows", type=int, help="voxels of a tile; by default what fits")
     add("--scale", type=float, default=1.0, help="unit of the files in metres, 0.001 for mm")
     return parser.parse_args(arguments)
 
@@ -89,7 +91,7 @@ def write_prediction(scan: Scan, probabilities: np.ndarray, classes: LabelSet, p
     write_labelled_ply(
         path,
         scan.points,
-        classes.paint(labels),
+        paint_classes(labels, classes.colors),
         labels,
         probabilities.max(axis=1),
         classes.names,
@@ -119,10 +121,10 @@ def main(arguments: list[str] | None = None) -> int:
             found = write_prediction(scan, predictor.predict(scan), predictor.classes, path)
         except (ValueError, OSError) as error:
             failures.append(f"{name}: {error}")
-        except jax.errors.JaxRuntimeError as error:
-            if "RESOURCE_EXHAUSTED" not in str(error):
+        except (MemoryError, jax.errors.JaxRuntimeError) as error:
+            if not is_out_of_memory(error):
                 raise
-            failures.append(f"{name}: the device is out of memory; lower --max-rows")
+            failures.append(f"{name}: too little memory, even for small tiles: {error}")
         else:
             seconds = time.monotonic() - start
             print(f"{path}: {len(scan.points):,} points in {seconds:.1f} s: {found}", flush=True)

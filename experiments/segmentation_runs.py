@@ -44,6 +44,14 @@ class Run:
         return float(self.config["data"]["limited"]["percent"])
 
     @property
+    def labels(self) -> str:
+        """That share in words: of a seeded subset, or of a list such as the benchmark's."""
+        if self.percent == 100:
+            return "100%"
+        chosen = "list" if self.config["data"]["limited"]["list_file"] else "seeded"
+        return f"{self.percent:g}% ({chosen})"
+
+    @property
     def data(self) -> SceneDataParams:
         """Its `config.data`."""
         return read_params(SceneDataParams, self.config["data"], f"{self.workdir}: config.data")

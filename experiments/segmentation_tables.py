@@ -10,7 +10,7 @@ from segmentation_runs import Run
 from fourdc_jax.train.run_config import flatten
 
 # Values that may differ between the seeds of one method: none of them is a method.
-OF_SEEDS = ("seed", "data.limited.seed", "data.num_workers", "init", "log", "checkpoint")
+OF_SEEDS = ("seed", "data.limited.seed", "data.num_workers", "log", "checkpoint")
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def format_methods(groups: Sequence[Group]) -> str:
     lines = [["Method", "Labels", "Runs", "mIoU", "mAcc", "mIoU, points", "mAcc, points"]]
     for group in groups:
         base = first.setdefault(group.percent, group)
-        cells = [group.name, f"{group.percent:g}%", str(len(group.runs))]
+        cells = [group.name, group.runs[0].labels, str(len(group.runs))]
         for level in ("voxels", "points"):
             for score in ("miou", "macc"):
                 cell = format_spread(group.scores(level, score))

@@ -20,6 +20,14 @@ class MarginParams:
     margin: float
     multiple: int
 
+    def __post_init__(self) -> None:
+        """Raises ValueError for values that nothing can be measured with."""
+        if min(self.num_samples, self.multiple) < 1 or self.margin <= 0:
+            raise ValueError(
+                f"config.data.capacity: num_samples is {self.num_samples}, margin {self.margin} "
+                f"and multiple {self.multiple}; they must be at least 1, above 0 and at least 1"
+            )
+
 
 @dataclass(frozen=True)
 class CapacityParams(MarginParams):

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from fourdc_jax.data.label_sets import LabelSet
-from fourdc_jax.data.labelled import ClassParams, LabelledScans, find_classes
+from fourdc_jax.data.labelled import ClassParams, LabelledScans, class_file, find_classes
 from fourdc_jax.data.scene_augmentation import SceneAugmentationParams
 from fourdc_jax.data.scene_batches import Rows, SceneMaker, SceneSamplingParams
 from fourdc_jax.data.scene_capacity import SceneCapacityParams, measure_scene_capacity
@@ -83,9 +83,10 @@ def open_scene_data(params: SceneDataParams, seed: int) -> SceneData:
     """
     training = open_split(params, params.train)
     validation = open_split(params, params.validation)
-    check_disjoint(training.names, validation.names)
+    check_disjoint(training.locations, validation.locations)
     training = training.subset(limit_scenes(training.names, params.limited))
     classes = find_classes(params.classes, params.train.scans)
+    check_same_classes(classes, params)
     labels = (params.classes.label_set, len(classes))
     maker = SceneMaker(
         LabelledScans(training, *labels),
@@ -94,6 +95,18 @@ def open_scene_data(params: SceneDataParams, seed: int) -> SceneData:
         SceneSamplingParams(seed, params.overflow),
     )
     return SceneData(maker, LabelledScans(validation, *labels), classes)
+
+
+def check_same_classes(classes: LabelSet, params: SceneDataParams) -> None:
+    """Raises ValueError where the validation scenes' folder names other classes."""
+    path = class_file(params.validation.scans)
+    if params.classes.label_set == "file" and path.is_file():
+        names = find_classes(params.classes, params.validation.scans).names
+        if names != classes.names:
+            raise ValueError(
+                f"{path} names other classes than {class_file(params.train.scans)}: labels of the "
+                "two splits must mean the same"
+            )
 
 
 def open_split(params: SceneDataParams, split: SplitParams) -> Source:

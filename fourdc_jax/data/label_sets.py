@@ -7,10 +7,9 @@ PointNet's S3DIS pictures.
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Int32, Integer, UInt8
+from jaxtyping import Int32, Integer
 
 IGNORE_LABEL = 255  # unannotated, and every class that the benchmark leaves out
-IGNORE_COLOR = (0, 0, 0)
 
 
 @dataclass(frozen=True)
@@ -28,12 +27,6 @@ class LabelSet:
     def __len__(self) -> int:
         """Number of classes C."""
         return len(self.names)
-
-    def paint(self, labels: Integer[np.ndarray, "n"]) -> UInt8[np.ndarray, "n 3"]:
-        """RGB of every label; black for what is no class."""
-        palette = np.array((*self.colors, IGNORE_COLOR), np.uint8)  # [C + 1, 3]
-        known = (labels >= 0) & (labels < len(self))
-        return palette[np.where(known, labels, len(self))]
 
 
 SCANNET20 = LabelSet(

@@ -91,7 +91,7 @@ def class_labels(scan: Scan, label_set: str, num_classes: int) -> Int32[np.ndarr
     if (scan.label_set, label_set) not in CONVERSIONS:
         raise ValueError(
             f"scan {scan.name!r} has labels of {scan.label_set!r}, which are not the classes of "
-            f"{label_set!r}: set label_set to what the scans hold"
+            f"{label_set!r}: set --config.data.classes.label_set to what the scans hold"
         )
     convert = CONVERSIONS[scan.label_set, label_set]
     if convert is not None:
@@ -117,8 +117,7 @@ def find_classes(params: ClassParams, spec: str) -> LabelSet:
         if params.num_classes not in (0, len(known)):
             raise ValueError(f"{params.label_set} has {len(known)} classes: set num_classes to 0")
         return known
-    scans = Path(spec).expanduser()
-    path = (scans.parent if scans.is_file() else scans) / CLASS_FILE
+    path = class_file(spec)
     if path.is_file():
         names = [line.strip() for line in path.read_text().splitlines() if line.strip()]
         if params.num_classes not in (0, len(names)):
@@ -128,12 +127,18 @@ def find_classes(params: ClassParams, spec: str) -> LabelSet:
             )
     else:
         names = [f"class {index}" for index in range(params.num_classes)]
-    if not 0 < len(names) <= IGNORE_LABEL:
+    if not 1 < len(names) <= IGNORE_LABEL:
         raise ValueError(
             f"{len(names)} classes: write their names into {path}, one a line, or set num_classes; "
-            f"from 1 to {IGNORE_LABEL}"
+            f"from 2 to {IGNORE_LABEL}"
         )
     return LabelSet(tuple(names), spread_colors(names))
+
+
+def class_file(spec: str) -> Path:
+    """Where the names of a user's own classes are, beside the scans that `spec` is."""
+    scans = Path(spec).expanduser()
+    return (scans.parent if scans.is_file() else scans) / CLASS_FILE
 
 
 def spread_colors(names: Sequence[str]) -> tuple[tuple[int, int, int], ...]:

@@ -1,14 +1,15 @@
-"""Random changes of a labelled scene, before it is voxelised; the ranges of PointContrast and CSC.
+"""Random changes of a labelled scene; the ranges of PointContrast and CSC.
 
-A scan goes in and a scan comes out: labels, instances and colours follow their points. At zero
-strength every change is the identity, bit for bit.
+A scan goes in and a scan comes out, with every point in its place: labels, instances and colours
+belong to the points. At zero strength every change is the identity, bit for bit. Which voxels are
+dropped, and by how much all are shifted, is drawn here, too, and applied once there are voxels.
 """
 
 import math
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int32, UInt8
+from jaxtyping import Float32, Float64, Int, Int32, UInt8
 
 from fourdc_jax.data.augmentation import rotation_xyz, transform_points
 from fourdc_jax.data.scan import Scan
@@ -26,10 +27,12 @@ class ColorJitterParams:
     contrast: probability that the colours are stretched towards the full range, by a random part.
     shift: largest shift of each channel of the whole scene, either way.
     noise: standard deviation of the noise of each point.
+    probability: how often there is a shift, and how often there is noise.
     """
 
     contrast: float
     shift: float
+    probability: float
     noise: float
 
 
@@ -37,7 +40,7 @@ class ColorJitterParams:
 class SceneAugmentationParams:
     """Ranges of the random changes of a scene.
 
-    dropout, dropout_probability: share of the points left out, and how often any are.
+    dropout, dropout_probability: share of the voxels left out, and how often any are.
     elastic_granularity, elastic_magnitude: spacing of the noise grids in metres, and the factor on
       each one's smoothed unit normal noise, metres.
     elastic_probability: how often a scene is distorted.
@@ -76,7 +79,7 @@ class SceneAugmentationParams:
 
 
 def augment_scene(scan: Scan, params: SceneAugmentationParams, rng: np.random.Generator) -> Scan:
-    """Drops points, distorts, turns, scales and flips a scene, and changes its colours.
+    """Distorts, turns, scales and flips a scene, and changes its colours.
 
     The boxes, which would not follow, are left out.
 
@@ -84,8 +87,6 @@ def augment_scene(scan: Scan, params: SceneAugmentationParams, rng: np.random.Ge
       ValueError: the scene is too long for its elastic grid, as `distort_elastically` says.
     """
     scan = replace(scan, boxes=None)
-    if rng.random() < params.dropout_probability:
-        scan = drop_points(scan, params.dropout, rng)
     points, colors = scan.points, scan.colors
     if rng.random() < params.elastic_probability:
         try:
@@ -97,24 +98,6 @@ def augment_scene(scan: Scan, params: SceneAugmentationParams, rng: np.random.Ge
     if colors is not None:
         colors = jitter_colors(colors, params.color, rng)
     return replace(scan, points=points, colors=colors)
-
-
-def drop_points(scan: Scan, share: float, rng: np.random.Generator) -> Scan:
-    """Leaves out a random share of the points, with all that belongs to them; one always stays."""
-    num_points = len(scan.points)
-    num_dropped = min(int(share * num_points), num_points - 1)
-    if num_dropped <= 0:
-        return scan
-    kept = np.ones(num_points, bool)
-    kept[rng.choice(num_points, num_dropped, replace=False, shuffle=False)] = False
-    return replace(
-        scan,
-        **{
-            name: column[kept]
-            for name in ("points", "colors", "labels", "instances")
-            if (column := getattr(scan, name)) is not None
-        },
-    )
 
 
 def distort_elastically(
@@ -202,6 +185,14 @@ def draw_similarity(
     return transform
 
 
+def draw_kept(num_rows: int, share: float, rng: np.random.Generator) -> Int[np.ndarray, "kept"]:
+    """The rows, ascending, that are left when a random share is dropped; one always stays."""
+    num_dropped = min(int(share * num_rows), num_rows - 1)
+    kept = np.ones(num_rows, bool)
+    kept[rng.choice(num_rows, num_dropped, replace=False, shuffle=False)] = False
+    return np.flatnonzero(kept)
+
+
 def draw_voxel_offset(largest: int, rng: np.random.Generator) -> Int32[np.ndarray, "3"]:
     """A shift of voxel coordinates, uniform in 0..largest along each axis."""
     return rng.integers(0, largest, 3, np.int32, endpoint=True)
@@ -216,7 +207,8 @@ def jitter_colors(
         low, high = values.min(axis=0), values.max(axis=0)
         stretched = (values - low) * (np.float32(255) / np.maximum(high - low, 1))
         values += np.float32(rng.random()) * (stretched - values)
-    values += (255 * params.shift * rng.uniform(-1, 1, 3)).astype(np.float32)
-    if params.noise:
+    if rng.random() < params.probability:
+        values += (255 * params.shift * rng.uniform(-1, 1, 3)).astype(np.float32)
+    if params.noise and rng.random() < params.probability:
         values += np.float32(255 * params.noise) * rng.standard_normal(values.shape, np.float32)
     return np.clip(np.rint(values), 0, 255).astype(np.uint8)

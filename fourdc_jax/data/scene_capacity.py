@@ -22,6 +22,12 @@ class SceneCapacityParams(MarginParams):
     rows: Rows
     growth: float
 
+    def __post_init__(self) -> None:
+        """Raises ValueError for values that nothing can be measured with."""
+        super().__post_init__()
+        if self.growth <= 1:
+            raise ValueError(f"config.data.capacity.growth is {self.growth}; it must be above 1")
+
 
 def measure_scene_capacity(maker: SceneMaker, params: SceneCapacityParams, batch: int) -> Rows:
     """Rows at every level that all but rare batches of so many scenes fit.
@@ -44,12 +50,7 @@ def choose_evaluation_rows(needed: Rows, training: Rows, params: SceneCapacityPa
 
     They are the training capacity times a power of `growth`, rounded up: scenes of sizes that
     differ by a factor f take about log(f) / log(growth) programs.
-
-    Raises:
-      ValueError: `growth` is not more than 1.
     """
-    if params.growth <= 1:
-        raise ValueError(f"capacity.growth must be more than 1, got {params.growth}")
     ratio = max(need / rows for need, rows in zip(needed, training))
     power = math.floor(math.log(ratio, params.growth))  # rounding up may let a smaller one do
     while not holds(rows := scale_rows(training, params.growth**power, params.multiple), needed):

@@ -11,6 +11,7 @@ from fourdc_jax.data.scan import Scan
 from fourdc_jax.data.scene_augmentation import (
     SceneAugmentationParams,
     augment_scene,
+    draw_kept,
     draw_voxel_offset,
 )
 from fourdc_jax.data.voxelization import choose_packing, count_coarse_rows, quantize, unique_keys
@@ -178,5 +179,8 @@ def make_scene_sample(
     augmented = augment_scene(scan, augmentation, rng)
     offset = draw_voxel_offset(augmentation.voxel_offset, rng)
     sample, _ = voxelize_scene(augmented, voxels, offset)
+    if rng.random() < augmentation.dropout_probability:
+        kept = draw_kept(len(sample.coords), augmentation.dropout, rng)
+        sample = replace(select_rows(sample, kept, voxels.strides), num_voxels=len(kept))
     x, y, _ = sample.coords[rng.integers(len(sample.coords))]
     return replace(sample, center=(int(x), int(y)))

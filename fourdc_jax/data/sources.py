@@ -58,6 +58,11 @@ class Source:
         """The items' categories; empty strings for scans."""
         return [entry.category for entry in self.entries]
 
+    @property
+    def locations(self) -> dict[str, str]:
+        """Name of each item -> where it is."""
+        return {entry.name: str(entry.location) for entry in self.entries}
+
     def subset(self, names: Sequence[str]) -> "Source":
         """The items of these names, in their order."""
         by_name = {entry.name: entry for entry in self.entries}

@@ -7,7 +7,7 @@ the dataset. Without a list a seeded subset takes its place; it is another subse
 import hashlib
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,12 +26,18 @@ OFFICIAL_LISTS: dict[float, str] = {
 }
 
 
+PERCENT = "{percent}"  # in the name of a list: its percentage
+# Names that mean the same scene wherever its files lie: ScanNet's, procedural rooms, S3DIS'.
+IDENTITY = re.compile(r"scene\d{4}_\d{2}|room_\d{6,}|Area_\d")
+
+
 @dataclass(frozen=True)
 class LimitedParams:
     """How many of the training scenes are used.
 
     percent: of the scenes; 100 uses all.
-    list_file: the benchmark's list of that percentage, one scene a line; "": a seeded subset.
+    list_file: the benchmark's list of that percentage, one scene a line; "": a seeded subset. A
+      "{percent}" in it stands for the percentage, and at 100 no list is read.
     seed: of the subset.
     """
 
@@ -45,17 +51,24 @@ def limit_scenes(names: Sequence[str], params: LimitedParams) -> list[str]:
 
     Raises:
       FileNotFoundError: there is no such list.
-      ValueError: the percentage is not in 0..100, or a listed scene is not among `names`.
+      ValueError: the percentage is not in 0..100 or not that of the list, or a listed scene is not
+        among `names`.
     """
     percent = params.percent
     if not 0 < percent <= 100:
         raise ValueError(f"limited.percent is {percent}: give more than 0 and at most 100")
-    if params.list_file:
-        return read_limited_list(Path(params.list_file), percent, names)
     if percent == 100:
+        if params.list_file and PERCENT not in params.list_file:
+            raise ValueError(
+                f"limited.list_file is {params.list_file} and limited.percent is 100: set the "
+                "percentage that the list is of"
+            )
         return list(names)
+    if params.list_file:
+        path = Path(params.list_file.replace(PERCENT, f"{percent:g}")).expanduser()
+        return read_limited_list(path, percent, names)
     chosen = choose_subset(names, percent, params.seed)
-    log.info(
+    log.warning(
         "training on %d of %d scenes: a seeded subset of %g%% (seed %d), not the benchmark's list",
         len(chosen),
         len(names),
@@ -78,7 +91,11 @@ def choose_subset(names: Sequence[str], percent: float, seed: int) -> list[str]:
 
 
 def read_limited_list(path: Path, percent: float, names: Sequence[str]) -> list[str]:
-    """The scenes of a list, in its order; a warning where it is not the benchmark's."""
+    """The scenes of a list, in its order; a warning where it is not the benchmark's.
+
+    Raises:
+      ValueError: it is the benchmark's list of another percentage, or a scene is not among `names`.
+    """
     listed = read_names(path)
     missing = sorted(set(listed) - set(names))
     if missing:
@@ -91,7 +108,10 @@ def read_limited_list(path: Path, percent: float, names: Sequence[str]) -> list[
     if official == percent:
         log.info("training on the benchmark's %g%% list, %d scenes: %s", percent, len(listed), path)
     elif official is not None:
-        log.warning("%s is the benchmark's %d%% list, not that of %g%%", path, official, percent)
+        raise ValueError(
+            f"{path} is the benchmark's {official:g}% list and limited.percent is {percent:g}: set "
+            f"it to {official:g}"
+        )
     else:
         log.warning(
             "%s is not the benchmark's %g%% list: its SHA-256 is %s, the published one is %s; its "
@@ -123,9 +143,18 @@ def select_areas(names: Sequence[str], areas: Sequence[int]) -> list[str]:
     return [name for name in names if area_of[name] in areas]
 
 
-def check_disjoint(training: Sequence[str], validation: Sequence[str]) -> None:
-    """Raises ValueError where a scene is in both splits."""
-    both = sorted(set(training) & set(validation))
+def check_disjoint(training: Mapping[str, str], validation: Mapping[str, str]) -> None:
+    """Raises ValueError where a scene is in both splits.
+
+    Args:
+      training, validation: name of each scene -> where it is. Scenes of one name in different
+        places are the same where the name is that of a dataset, such as "scene0000_00".
+    """
+    both = sorted(
+        name
+        for name in training.keys() & validation.keys()
+        if IDENTITY.search(name) or training[name] == validation[name]
+    )
     if both:
         raise ValueError(
             f"{len(both)} scenes are in training and in validation, the first is {both[0]!r}: give "

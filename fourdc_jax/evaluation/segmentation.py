@@ -3,7 +3,6 @@
 Matrices add up: sum those of all scenes and take the scores once.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -105,33 +104,3 @@ def mean_of_known(values: Float[np.ndarray, "c"]) -> float:
     """Mean of what is not nan; nan if nothing is left."""
     known = values[~np.isnan(values)]
     return float(known.mean()) if known.size else float("nan")
-
-
-def format_table(confusion: Shaped[np.ndarray, "c c"], names: Sequence[str]) -> str:
-    """IoU and accuracy in percent and the number of target points: a line a class, then the means.
-
-    Args:
-      confusion: [C, C], rows = target.
-      names: of the C classes.
-
-    Raises:
-      ValueError: another number of names than classes.
-    """
-    if len(names) != len(confusion):
-        raise ValueError(
-            f"there are {len(names)} names for {len(confusion)} classes: name each class once."
-        )
-    result, targets = scores(confusion), confusion.sum(axis=1)
-    rows = [*zip(names, result["iou"], result["acc"], targets)]
-    rows.append(("mean", result["miou"], result["macc"], targets.sum()))
-    width = max(len(name) for name, *_ in rows)
-    lines = [f"{'class':<{width}}    IoU    acc       points"]
-    for name, iou, acc, points in rows:
-        lines.append(f"{name:<{width}} {format_percent(iou)} {format_percent(acc)} {points:>12,}")
-    lines.append(f"{'overall':<{width}}        {format_percent(result['overall'])}")
-    return "\n".join(lines)
-
-
-def format_percent(value: float) -> str:
-    """Six characters: "  71.5", or "     -" for nan."""
-    return "     -" if np.isnan(value) else f"{100 * value:6.1f}"

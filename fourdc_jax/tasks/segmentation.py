@@ -13,6 +13,7 @@ from fourdc_jax.data.label_sets import IGNORE_LABEL
 from fourdc_jax.data.labelled import LabelledScans
 from fourdc_jax.data.loader import Batches, LoaderParams
 from fourdc_jax.data.scene_batches import Rows, SceneMaker
+from fourdc_jax.data.scene_samples import check_scene
 from fourdc_jax.losses.segmentation import accuracy, cross_entropy
 from fourdc_jax.models.segmenter import Segmenter
 from fourdc_jax.tasks.segmentation_evaluation import METRICS, add, evaluate_scenes, summarize
@@ -21,6 +22,7 @@ from fourdc_jax.tasks.segmentation_init import check_source
 from fourdc_jax.tasks.segmentation_params import read_segmentation_params
 from fourdc_jax.tasks.segmentation_report import draw_report
 from fourdc_jax.train import parallel
+from fourdc_jax.train.checkpoints import has_checkpoint
 from fourdc_jax.train.task import Batch, BatchIterator, Evaluation, LossOutput, Task, Variables
 
 
@@ -36,8 +38,10 @@ def create_task(config: ConfigDict, workdir: Path) -> Task:
     plain = config.to_dict()
     micro_batch = parallel.split_batch(config.batch_size, config.accumulate)
     params = read_segmentation_params(plain)
-    check_source(params, config)
+    if not has_checkpoint(workdir):  # a run that goes on has its weights
+        check_source(params, config)
     data = open_scene_data(params.data, config.seed)
+    check_validation(data.validation, params.data.voxels.features)
     rows = choose_scene_capacity(params.data, data.training, micro_batch)
     make_model = partial(params.make_model, len(data.classes), rows)
     make_model(axis_name=None)  # a network that cannot be is told before anything compiles
@@ -70,6 +74,19 @@ def create_task(config: ConfigDict, workdir: Path) -> Task:
         ),
         report=partial(draw_report, inference, data.validation, plain),
     )
+
+
+def check_validation(scans: LabelledScans, features: str) -> None:
+    """Reads this process's validation scenes: a bad one is told now, not after hours of training.
+
+    Procedural rooms are as they should be, and take long to make.
+
+    Raises:
+      ValueError: a scene is damaged, or lacks labels, classes or colours; named.
+    """
+    for index in range(jax.process_index(), len(scans), jax.process_count()):
+        if scans.scans.entries[index].kind != "procedural room":
+            check_scene(scans[index], features)
 
 
 def initialize(make_model: Callable[..., Segmenter], rng: jax.Array, batch: Batch) -> Variables:
@@ -113,13 +130,20 @@ def evaluate(
     """Scores over all validation scenes, whole; each process takes its share of them.
 
     Raises:
-      ValueError: no voxel has a class, or a scene cannot be evaluated.
+      ValueError: no voxel has a class, or a scene cannot be evaluated; in every process alike.
     """
     predict = partial(inference.predict, parallel.local_copy(variables))
     mine = range(jax.process_index(), len(scans), jax.process_count())
     voxels, num_classes = inference.params.data.voxels, len(inference.record.classes)
-    confusions = evaluate_scenes(predict, (scans[i] for i in mine), voxels, num_classes)
-    return summarize(add(parallel.gather_values(confusions)))
+    confusions, failure = None, ""
+    try:
+        confusions = evaluate_scenes(predict, (scans[i] for i in mine), voxels, num_classes)
+    except (ValueError, OSError, MemoryError) as error:
+        failure = str(error)
+    parts, failures = zip(*parallel.gather_values((confusions, failure)))
+    if any(failures):
+        raise ValueError(f"validation failed: {next(filter(None, failures))}")
+    return summarize(add(parts))
 
 
 def explain_limits(rows: Rows) -> Mapping[str, str]:

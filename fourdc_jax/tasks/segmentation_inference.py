@@ -1,6 +1,7 @@
 """Class probabilities of any scan from a segmenter: what validation, prediction and scores use."""
 
 import json
+import logging
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -22,11 +23,15 @@ from fourdc_jax.data.scene_tiles import split_into_tiles
 from fourdc_jax.models.segmenter import Segmenter, receptive_radius
 from fourdc_jax.tasks.segmentation_params import SegmentationParams, read_segmentation_params
 from fourdc_jax.train import run_config
-from fourdc_jax.train.checkpoints import FOLDER, find_step, load_variables
+from fourdc_jax.train.checkpoints import FOLDER, find_step, has_checkpoint, load_variables
+from fourdc_jax.train.memory import NoMemory, check_memory, is_out_of_memory
 from fourdc_jax.train.task import Variables
+
+log = logging.getLogger(__name__)
 
 BEST_METRIC = "val_miou"  # of the checkpoint that is called the best
 RECORD_FILE = "segmentation.json"
+LEAST_ROWS = 1024  # voxels of a tile below which memory cannot be what is missing
 
 
 @dataclass(frozen=True)
@@ -44,7 +49,18 @@ class Record:
     rows: Rows
 
     def write(self, workdir: Path) -> None:
-        """Writes `<workdir>/segmentation.json`."""
+        """Writes `<workdir>/segmentation.json`.
+
+        Raises:
+          ValueError: the workdir holds checkpoints of a network with other classes.
+        """
+        if has_checkpoint(workdir) and (Path(workdir) / RECORD_FILE).is_file():
+            before = self.read(workdir)
+            if (before.label_set, before.classes.names) != (self.label_set, self.classes.names):
+                raise ValueError(
+                    f"{workdir} holds a network for the classes {', '.join(before.classes.names)}; "
+                    f"the scenes now have {', '.join(self.classes.names)}: choose a new --workdir"
+                )
         text = json.dumps(asdict(self), indent=2) + "\n"
         run_config.write_atomically(Path(workdir) / RECORD_FILE, text)
 
@@ -70,11 +86,11 @@ class Record:
 class SceneInference:
     """Runs a segmenter on whole scenes with its running statistics, whatever its variables are.
 
-    Scenes of similar size share a compiled program. A scene of more than `max_rows` voxels is run
-    in tiles, see `fourdc_jax.data.scene_tiles`: each sees its neighbours in a margin as wide as the
-    network's receptive field, which changes nothing but rounding. Where so wide a margin leaves no
-    room for the tile itself, it is narrowed, and predictions near the borders of tiles are those
-    of a network that sees less far.
+    Scenes of similar size share a compiled program. A scene of more than `max_rows` voxels, or one
+    that needs more memory than there is, is run in tiles, see `fourdc_jax.data.scene_tiles`: each
+    sees its neighbours in a margin as wide as the network's receptive field, which changes nothing
+    but rounding. Where so wide a margin leaves no room for the tile itself, it is narrowed, and
+    predictions near the borders of tiles are those of a network that sees less far.
     """
 
     def __init__(
@@ -83,7 +99,7 @@ class SceneInference:
         """Args:
         params, record: of the run.
         max_rows: voxels that run at a time (memory grows with up to `capacity.growth` times as
-          many); None runs any scene at once.
+          many); None runs a scene at once if it fits into memory.
         rotations: predictions averaged, of the scan turned about z in equal steps.
         """
         if rotations < 1 or (max_rows is not None and max_rows < 1):
@@ -95,6 +111,7 @@ class SceneInference:
         make_model = partial(params.make_model, len(record.classes), axis_name=None)
         self._margin = receptive_radius(make_model(record.rows).encoder_3d.unet)
         self._run = jax.jit(partial(run_network, make_model), static_argnames="rows")
+        self._programs: dict[Rows, Any] = {}  # compiled, by their capacity
 
     def predict(self, variables: Variables, scan: Scan) -> Float32[np.ndarray, "n classes"]:
         """Probabilities of the classes for every point of a scan; labels are not looked at.
@@ -114,22 +131,43 @@ class SceneInference:
         """Without test-time rotations: every point has what its voxel has."""
         voxels = self.params.data.voxels
         sample, point_to_voxel = voxelize_scene(scan, voxels)
+        while True:
+            try:
+                return self._predict_tiles(variables, sample)[point_to_voxel]
+            except (NoMemory, jax.errors.JaxRuntimeError) as error:
+                tried = min(self.max_rows or len(sample.coords), len(sample.coords))
+                if not is_out_of_memory(error) or tried <= LEAST_ROWS:
+                    raise
+                self.max_rows = max(tried // 2, LEAST_ROWS)
+                log.warning(
+                    "scan %r: %d voxels at a time do not fit into memory, trying %d",
+                    *(scan.name, tried, self.max_rows),
+                )
+
+    def _predict_tiles(
+        self, variables: Variables, sample: SceneSample
+    ) -> Float32[np.ndarray, "v classes"]:
+        """For the voxels of a scene, in tiles where it has more than `max_rows`."""
         num_rows = len(sample.coords)
         if self.max_rows is None or num_rows <= self.max_rows:
-            return self._predict_rows(variables, sample)[point_to_voxel]
+            return self._predict_rows(variables, sample)
         probabilities = np.empty((num_rows, len(self.record.classes)), np.float32)
         for tile in split_into_tiles(sample.coords, self.max_rows, self._margin):
-            part = select_rows(sample, tile.rows, voxels.strides)
+            part = select_rows(sample, tile.rows, self.params.data.voxels.strides)
             own = self._predict_rows(variables, part)[tile.own]
             probabilities[tile.rows[tile.own]] = own
-        return probabilities[point_to_voxel]
+        return probabilities
 
     def _predict_rows(
         self, variables: Variables, sample: SceneSample
     ) -> Float32[np.ndarray, "v classes"]:
         """For the voxels of one sample."""
         rows = choose_evaluation_rows(sample.needed, self.record.rows, self.params.data.capacity)
-        probabilities = self._run(variables, collate_scenes([sample], rows), rows=rows)
+        batch = collate_scenes([sample], rows)
+        if rows not in self._programs:
+            self._programs[rows] = self._run.lower(variables, batch, rows=rows).compile()
+        check_memory(self._programs[rows])
+        probabilities = self._programs[rows](variables, batch)
         return np.asarray(probabilities)[: len(sample.coords)]
 
 
@@ -141,13 +179,11 @@ class Predictor:
       inference: how it is run.
       variables: parameters and running statistics.
       step: of the checkpoint.
-      config: plain values that the run was started with.
     """
 
     inference: SceneInference
     variables: Variables
     step: int
-    config: dict[str, Any]
 
     @property
     def classes(self) -> LabelSet:
@@ -155,23 +191,8 @@ class Predictor:
         return self.inference.record.classes
 
     @property
-    def num_classes(self) -> int:
-        """C."""
-        return len(self.classes)
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """Of classes 0 .. C-1."""
-        return self.classes.names
-
-    @property
-    def label_set(self) -> str:
-        """Which classes they are: "scannet20", "s3dis" or "file"."""
-        return self.inference.record.label_set
-
-    @property
     def params(self) -> SegmentationParams:
-        """The same as `config`, read: `params.data.voxels` is the grid."""
+        """Of the run: `params.data.voxels` is the grid."""
         return self.inference.params
 
     def predict(self, scan: Scan) -> Float32[np.ndarray, "n classes"]:
@@ -191,8 +212,10 @@ def load_predictor(
     Args:
       workdir: of the run.
       which: checkpoint: the "best" by validation mIoU on voxels, or the "last".
-      max_rows: voxels that run at a time; larger scans are tiled. None: any size at once.
+      max_rows: voxels that run at a time; larger scans are tiled. None: as many as fit.
       rotations: predictions averaged, of the scan turned about z in equal steps.
+
+    It runs with the sparse operations of this machine, whatever the run was trained with.
 
     Raises:
       FileNotFoundError: the workdir is not that of a fine-tuning run, or holds no checkpoint.
@@ -200,11 +223,11 @@ def load_predictor(
     """
     workdir = Path(workdir).expanduser()
     record = Record.read(workdir)
-    config = run_config.read_config(workdir)
+    params = read_segmentation_params(run_config.read_config(workdir))
     step = find_step(workdir, best_metric=BEST_METRIC if which == "best" else "")
-    inference = SceneInference(read_segmentation_params(config), record, max_rows, rotations)
+    here = replace(params, implementation="auto")
     variables = jax.device_put(load_variables(workdir / FOLDER / str(step)))
-    return Predictor(inference, variables, step, config)
+    return Predictor(SceneInference(here, record, max_rows, rotations), variables, step)
 
 
 def run_network(

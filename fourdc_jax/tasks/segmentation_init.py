@@ -22,12 +22,17 @@ STRUCTURE = ("block", "planes", "layers", "stem_channels", "stem_kernel_size", "
 def check_source(params: SegmentationParams, config: ConfigDict) -> None:
     """Compares the network of `config.init` with this one.
 
-    A converted checkpoint has no config; what does not fit is then found when it is loaded.
-
     Raises:
-      FileNotFoundError: there is no such run.
-      ValueError: a linear probe without a run to probe, another network, or other input channels.
+      FileNotFoundError: there is no such run, or it has no config.json.
+      ValueError: a linear probe without a run to probe or of a random first layer, another network,
+        or other input channels.
     """
+    named = any(re.fullmatch(p, STEM) for p in (*config.init_new, *config.init_skip))
+    if params.model.freeze_backbone and named:
+        raise ValueError(
+            "config.model.freeze_backbone keeps the backbone as it is, and config.init_new or "
+            "init_skip leave its first layer random: take the run's own"
+        )
     if not config.init:
         if params.model.freeze_backbone:
             raise ValueError(
@@ -36,17 +41,14 @@ def check_source(params: SegmentationParams, config: ConfigDict) -> None:
             )
         return
     workdir = find_workdir(Path(config.init).expanduser())
-    if not (workdir / run_config.FILE).is_file():
-        return
     there = run_config.read_config(workdir)
     check_structure(params, there, config.init)
     here_channels, there_channels = params.data.voxels.in_channels, count_channels(there)
-    named = any(re.fullmatch(p, STEM) for p in (*config.init_new, *config.init_skip))
     if here_channels != there_channels and not named:
         raise ValueError(
             f"{config.init} was trained on {there_channels} input channels and "
             f"config.data.voxels.features {params.data.voxels.features!r} has {here_channels}: "
-            f"choose the same, or add {STEM!r} to config.init_new"
+            f"choose the same, or --config.init_new='{(*config.init_new, STEM)}'"
         )
 
 

@@ -35,6 +35,9 @@ def draw_report(
       history: the lines of metrics.jsonl.
     """
     measured = [line for line in history if line.get(BEST_METRIC) is not None]
+    if not measured:
+        print("no validation finished: experiments/evaluate.py --which=last scores the run")
+        return
     best, last = max(measured, key=lambda line: line[BEST_METRIC]), measured[-1]
     text = "\n".join([describe("best", best), describe("last", last)])
     print(text, flush=True)

@@ -176,6 +176,11 @@ def join_items(like: TrainState, items: dict[str, Any]) -> TrainState:
     )
 
 
+def has_checkpoint(workdir: Path) -> bool:
+    """Whether a workdir holds one, from which its run goes on."""
+    return any(path.name.isdigit() for path in (Path(workdir) / FOLDER).glob("*"))
+
+
 def find_step(workdir: Path, best_metric: str = "") -> int:
     """Step of a run's checkpoint with the highest value of a metric; without one, of the newest.
 

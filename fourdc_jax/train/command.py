@@ -11,6 +11,7 @@ from absl import app, flags, logging
 
 from fourdc_jax.train import compilation_cache, parallel
 from fourdc_jax.train.health import TrainingStopped
+from fourdc_jax.train.memory import is_out_of_memory
 
 FLAGS = flags.FLAGS
 
@@ -68,7 +69,7 @@ def run(main: Callable[[], None]) -> None:
                 traceback.print_exc()
             sys.exit(f"error: {error}")
         except jax.errors.JaxRuntimeError as error:
-            if "RESOURCE_EXHAUSTED" not in str(error):
+            if not is_out_of_memory(error):
                 raise
             advice = "raise config.accumulate, or lower config.batch_size"
             sys.exit(f"error: the device is out of memory; {advice}\n{error}")

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -220,10 +221,14 @@ def run_steps(
             if stopping or due or step == config.total_steps or step % config.checkpoint.every == 0:
                 stopping |= monitor.examine(step, outcome)
                 unexamined = None
+                save = partial(checkpoints.save, step, state, parallel.gather_values(position))
                 if due and (step == config.total_steps or not stopping):
-                    monitor.record(step, task.evaluation.run(state.variables))
-                positions = parallel.gather_values(position)
-                checkpoints.save(step, state, positions, monitor.values)
+                    try:
+                        monitor.record(step, task.evaluation.run(state.variables))
+                    except Exception:
+                        save(monitor.values)  # what was learnt is not lost
+                        raise
+                save(monitor.values)
     return state
 
 

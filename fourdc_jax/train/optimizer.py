@@ -56,15 +56,16 @@ def momentum_with_dampening(momentum: float, dampening: float) -> optax.Gradient
     """buffer = momentum * buffer + (1 - dampening) * gradient; the update is the buffer.
 
     The first gradient enters the buffer undampened, as in `torch.optim.SGD`. Without dampening this
-    is `optax.trace(momentum)`.
+    is `optax.trace(momentum)`, and without momentum nothing is dampened, as there.
     """
+    kept = 1.0 - dampening if momentum else 1.0
 
     def init(params: Any) -> MomentumState:
         return MomentumState(jnp.zeros((), jnp.int32), jax.tree.map(jnp.zeros_like, params))
 
     def update(gradients: Any, state: MomentumState, params: Any = None) -> tuple[Any, Any]:
         del params
-        share = jnp.where(state.count == 0, 1.0, 1.0 - dampening)
+        share = jnp.where(state.count == 0, 1.0, kept)
         buffer = jax.tree.map(
             lambda b, g: momentum * b + share.astype(g.dtype) * g, state.buffer, gradients
         )

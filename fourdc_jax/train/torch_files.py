@@ -182,6 +182,7 @@ def rebuild_parameter(tensor: np.ndarray, *_: object) -> np.ndarray:
 # The names that are more than placeholders.
 BUILT = {
     ("collections", "OrderedDict"): collections.OrderedDict,
+    ("collections", "Counter"): collections.Counter,
     ("collections", "defaultdict"): collections.defaultdict,
     ("builtins", "dict"): dict,
     ("builtins", "set"): set,

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
 
-from fourdc_jax.viz.panels import INK, MUTED, new_figure, save
+from fourdc_jax.viz.panels import INK, MUTED, new_figure, save, style_axes
 
 PALETTE = ("#1f77d0", "#e4572e", "#0b9e77", "#7b4fd6", "#d99000", "#00a3c4", "#b14fc8")
 TERM = re.compile(r"(^|[^a-z])loss|loss($|[^a-z])|^total$|^\d?d\dd$|^\dd$", re.IGNORECASE)
@@ -136,11 +136,7 @@ def draw_panel(axes: Axes, title: str, curves: Curves) -> None:
     """One panel: raw values thin, their running mean on top, gaps where a value is not finite."""
     axes.set_title(title, loc="left", fontsize=12, color=INK)
     axes.set_xlabel("step", fontsize=10, color=MUTED)
-    axes.tick_params(labelsize=9, colors=MUTED)
-    axes.grid(True, color="#e6e8ec", linewidth=0.8)
-    for side in ("top", "right", "left", "bottom"):
-        axes.spines[side].set_visible(side in ("left", "bottom"))
-        axes.spines[side].set_color("#c8ccd4")
+    style_axes(axes)
     if not curves:
         axes.text(0.5, 0.5, "not logged", ha="center", va="center", color=MUTED, fontsize=11,
                   transform=axes.transAxes)  # fmt: skip

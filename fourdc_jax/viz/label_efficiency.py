@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.ticker import NullFormatter, NullLocator
 
 from fourdc_jax.viz.curves import PALETTE
-from fourdc_jax.viz.panels import INK, MUTED, new_figure, save
+from fourdc_jax.viz.panels import INK, MUTED, new_figure, save, style_axes
 
 WIDTH, HEIGHT = 760, 520  # pixels
 
@@ -53,11 +53,7 @@ def draw_label_efficiency(
     axes.margins(x=0.08, y=0.12)
     axes.set_xlabel("labelled training scenes", fontsize=11, color=MUTED)
     axes.set_ylabel(ylabel, fontsize=11, color=MUTED)
-    axes.tick_params(labelsize=10, colors=MUTED)
-    axes.grid(True, color="#e6e8ec", linewidth=0.8)
-    for side in ("top", "right", "left", "bottom"):
-        axes.spines[side].set_visible(side in ("left", "bottom"))
-        axes.spines[side].set_color("#c8ccd4")
+    style_axes(axes)
     axes.legend(frameon=False, fontsize=11, labelcolor=INK, loc="upper left")
     return save(figure, path)
 

@@ -40,7 +40,10 @@ def write_labelled_ply(
     vertex = np.empty(len(points), list(FIELDS))
     for (name, _), values in zip(FIELDS, columns, strict=True):
         vertex[name] = values
-    comments = [f"class {label} {name}" for label, name in enumerate(names)]
+    comments = [
+        f"class {label} {name}".encode("ascii", "backslashreplace").decode()  # .ply takes no other
+        for label, name in enumerate(names)
+    ]
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     PlyData([PlyElement.describe(vertex, "vertex")], comments=comments).write(str(path))

@@ -16,6 +16,7 @@ main { max-width: 1200px; margin: 0 auto; padding: 40px 24px 80px; }
 h1 { font-size: 30px; margin: 0 0 4px; letter-spacing: -0.01em; }
 h2 { font-size: 20px; margin: 44px 0 12px; }
 p { margin: 0 0 12px; } .muted { color: var(--muted); }
+pre { font-size: 13px; line-height: 1.4; overflow-x: auto; margin: 8px 0 0; }
 .cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(170px, 1fr)); gap: 12px;
   margin: 24px 0 0; }
 .card { background: var(--paper); border: 1px solid var(--line); border-radius: 10px;
@@ -66,7 +67,7 @@ def write_page(
       pictures: in order; each lies inside `workdir` and is linked relatively.
       summary: shown as cards, such as {"steps": 200, "loss": -0.71}.
       config: nested values, shown as a table that can be opened.
-      text: a paragraph under the title.
+      text: under the title, its lines as they are, in letters of equal width.
 
     Raises:
       FileNotFoundError: the folder or a picture does not exist.
@@ -77,7 +78,7 @@ def write_page(
         raise FileNotFoundError(f"no folder {workdir} to write a report into")
     body = [f"<h1>{escape(title)}</h1>"]
     if text:
-        body.append(f'<p class="muted">{escape(text)}</p>')
+        body.append(f'<pre class="muted">{escape(text)}</pre>')
     if summary:
         cards = "".join(
             f'<div class="card"><b>{escape(show(value))}</b><span>{escape(name)}</span></div>'

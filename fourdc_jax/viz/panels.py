@@ -32,6 +32,15 @@ def add_picture(figure: Figure, image: UInt8[np.ndarray, "h w 3"], left: int, to
     return axes
 
 
+def style_axes(axes: Axes) -> None:
+    """Light grid, muted numbers, lines at the left and the bottom only."""
+    axes.tick_params(labelsize=9, colors=MUTED)
+    axes.grid(True, color="#e6e8ec", linewidth=0.8)
+    for side in ("top", "right", "left", "bottom"):
+        axes.spines[side].set_visible(side in ("left", "bottom"))
+        axes.spines[side].set_color("#c8ccd4")
+
+
 def add_text(figure: Figure, text: str, left: int, top: int, *, size: int = 13, **style) -> None:
     """Write text with its upper left corner at pixel (left, top)."""
     width, height = figure.get_size_inches() * DPI

@@ -36,7 +36,7 @@ class HashTable(NamedTuple):
 def build_hash_table(coords: Int32[Array, "n columns"], num_rows: Int32[Array, ""]) -> HashTable:
     """Group the rows by bucket with one stable sort: O(n log n), deterministic."""
     capacity = coords.shape[0]
-    columns = tuple(coords.T)
+    columns = tuple(jnp.asarray(coords).T)
     valid = valid_rows(capacity, num_rows)
     own = jnp.arange(capacity, dtype=jnp.int32)
     num_buckets = 2 << (max(capacity, 1) - 1).bit_length()

@@ -19,7 +19,7 @@ AUGMENTATION = {
     "scale": (0.9, 1.1),
     "flip_probability": 0.95,
     "voxel_offset": 99,
-    "color": {"contrast": 0.2, "shift": 0.1, "noise": 0.05},
+    "color": {"contrast": 0.2, "shift": 0.1, "noise": 0.05, "probability": 0.95},
 }
 IDENTITY = {
     "dropout": 0.0,
@@ -31,7 +31,7 @@ IDENTITY = {
     "scale": (1.0, 1.0),
     "flip_probability": 0.0,
     "voxel_offset": 0,
-    "color": {"contrast": 0.0, "shift": 0.0, "noise": 0.0},
+    "color": {"contrast": 0.0, "shift": 0.0, "noise": 0.0, "probability": 0.0},
 }
 
 

@@ -39,7 +39,7 @@ def test_every_label_set_becomes_its_classes():
     ("scan", "label_set", "message"),
     [
         (replace(build_scene(), labels=None), "scannet20", "'scene_0' has no labels.*combined.tsv"),
-        (with_labels([1], "s3dis"), "scannet20", "labels of 's3dis'.*'scannet20': set label_set"),
+        (with_labels([1], "s3dis"), "scannet20", "labels of 's3dis'.*'scannet20': set"),
         (with_labels([1], "nyu40"), "s3dis", "labels of 'nyu40'"),
         (with_labels([1], "file"), "scannet20", "labels of 'file'"),
         (with_labels([1, 20, 27], "scannet20"), "scannet20", "the label 20.*20 classes, 0 to 19"),

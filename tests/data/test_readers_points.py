@@ -243,6 +243,25 @@ def test_damaged_files_are_named(tmp_path, columns, name, damage):
             check_point_file(path, 10)
 
 
+@pytest.mark.parametrize("name", ["a.ply", "a.npz", "a.npy", "a.pcd", "a.txt"])
+def test_too_few_points_are_found_without_reading_them(tmp_path, columns, name):
+    path = tmp_path / name
+    few = {key: values[:9] for key, values in columns.items()}
+    match name:
+        case "a.ply":
+            write_ply(path, few)
+        case "a.npz":
+            np.savez_compressed(path, **few)
+        case "a.pcd":
+            write_pcd(path, few, "binary")
+        case "a.npy":
+            np.save(path, few["points"])
+        case _:
+            np.savetxt(path, few["points"])
+    with pytest.raises(ValueError, match="9 points, fewer than the minimum of 10"):
+        check_point_file(path, 10)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -93,6 +93,20 @@ def test_labels_stay_with_their_surfaces_under_augmentation():
         assert heights[0] + 3 < min(heights[1:])
 
 
+def test_voxels_are_dropped_as_often_as_asked_with_all_that_belongs_to_them():
+    params = dataclasses.replace(NONE, dropout=0.2, dropout_probability=0.2)
+    plain, _ = voxelize_scene(build_scene(), COLORED)
+    label_at = dict(zip(map(tuple, plain.coords.tolist()), plain.labels))
+    left, drops = len(plain.coords) - int(0.2 * len(plain.coords)), 0
+    for seed in range(100):
+        sample = make_scene_sample(build_scene(), COLORED, params, np.random.default_rng(seed))
+        assert len(sample.coords) in (left, len(plain.coords))
+        assert sample.num_voxels == sample.needed[0] == len(sample.features) == len(sample.coords)
+        assert [label_at[tuple(c)] for c in sample.coords.tolist()] == sample.labels.tolist()
+        drops += len(sample.coords) == left
+    assert 8 < drops < 33
+
+
 def test_centers_are_random_voxels():
     found = set()
     for seed in range(10):

@@ -43,7 +43,8 @@ def test_subsets_have_as_many_scenes_as_the_benchmarks_lists():
 
 
 def test_a_seeded_subset_is_called_so(caplog):
-    caplog.set_level(logging.INFO)
+    """Even where only warnings are shown, as in training."""
+    caplog.set_level(logging.WARNING)
     chosen = limit_scenes(NAMES, LimitedParams(5.0, "", 3))
     assert chosen == choose_subset(NAMES, 5.0, 3)
     (record,) = caplog.records
@@ -75,9 +76,17 @@ def test_the_benchmarks_list_is_recognised_and_used_in_its_order(official, caplo
     assert "the benchmark's 1% list, 12 scenes" in record.getMessage()
 
 
-def test_the_list_of_another_percentage_is_told(official, caplog):
-    limit_scenes(NAMES, LimitedParams(5.0, str(official), 0))
-    assert "is the benchmark's 1% list, not that of 5%" in caplog.text
+def test_the_list_of_another_percentage_is_refused(official):
+    with pytest.raises(ValueError, match=r"benchmark's 1% list and limited\.percent is 5: set it"):
+        limit_scenes(NAMES, LimitedParams(5.0, str(official), 0))
+    with pytest.raises(ValueError, match=r"limited\.percent is 100"):
+        limit_scenes(NAMES, LimitedParams(100.0, str(official), 0))
+
+
+def test_a_list_is_found_by_its_percentage(official):
+    pattern = str(official.with_name("{percent}.txt"))
+    assert limit_scenes(NAMES, LimitedParams(1.0, pattern, 0)) == NAMES[11::-1]
+    assert limit_scenes(NAMES, LimitedParams(100.0, pattern, 0)) == NAMES
 
 
 def test_another_list_is_used_and_its_hash_named(tmp_path, caplog):
@@ -117,6 +126,13 @@ def test_areas():
 
 
 def test_splits_that_share_a_scene_are_refused():
-    check_disjoint(["a", "b"], ["c"])
+    check_disjoint({"a": "train/a.npz", "b": "train/b.npz"}, {"c": "val/c.npz"})
     with pytest.raises(ValueError, match=r"1 scenes are in training and in validation.*'b'"):
-        check_disjoint(["a", "b"], ["c", "b"])
+        check_disjoint({"a": "a.npz", "b": "b.npz"}, {"c": "c.npz", "b": "b.npz"})
+
+
+@pytest.mark.parametrize("name", ["scene0000_00", "room_000012", "Area_5_office_1"])
+def test_a_datasets_name_is_one_scene_wherever_its_files_are(name):
+    with pytest.raises(ValueError, match=name):
+        check_disjoint({name: "raw"}, {name: "cache"})
+    check_disjoint({"0001": "train/0001.npz"}, {"0001": "val/0001.npz"})

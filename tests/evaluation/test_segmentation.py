@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from fourdc_jax.evaluation.segmentation import confusion, format_table, scores
+from fourdc_jax.evaluation.segmentation import confusion, scores
 
 INTEGERS = [np.int8, np.uint8, np.int16, np.uint16, np.int32, np.uint32, np.int64, np.uint64]
 
@@ -152,18 +152,3 @@ def test_ten_million_points_take_seconds():
     matrix = confusion(labels, labels)
     assert time.process_time() - start < 5
     assert np.trace(matrix) == matrix.sum() == len(labels)
-
-
-def test_the_table_shows_percent_points_and_what_is_absent():
-    target, pred = np.array([0, 0, 0, 1]), np.array([0, 0, 1, 1])
-    table = format_table(confusion(pred, target, 3), ("wall", "shower curtain", "sofa"))
-    assert [line.split() for line in table.splitlines()] == [
-        ["class", "IoU", "acc", "points"],
-        ["wall", "66.7", "66.7", "3"],
-        ["shower", "curtain", "50.0", "100.0", "1"],
-        ["sofa", "-", "-", "0"],
-        ["mean", "58.3", "83.3", "4"],
-        ["overall", "75.0"],
-    ]
-    with pytest.raises(ValueError, match="2 names for 3 classes"):
-        format_table(confusion(pred, target, 3), ("wall", "sofa"))

@@ -10,7 +10,10 @@ import pytest
 from oracles.minkowski import random_state_dict
 from oracles.torch_save import save_archive, save_stream
 
+from configs.segmentation import get_config
 from fourdc_jax.models.minkowski_checkpoint import convert
+from fourdc_jax.tasks.segmentation_init import check_source
+from fourdc_jax.tasks.segmentation_params import read_segmentation_params
 from fourdc_jax.train.transfer import transfer
 
 
@@ -35,6 +38,11 @@ def test_a_file_becomes_a_checkpoint_to_start_from(save, arrays, tmp_path, capsy
     started, result = transfer(fresh, out)
     assert (result.skipped, result.new) == ([], [])
     jax.tree.map(np.testing.assert_array_equal, started, expected)
+
+    here = get_config()
+    here.init = str(out)
+    with pytest.raises(ValueError, match=r"another network, planes \(4, .* there and \(32, 64"):
+        check_source(read_segmentation_params(here.to_dict()), here)
 
     assert convert_checkpoint.main([f"--input={path}", f"--out={out}"]) == 1
     assert "holds checkpoints already: name a new folder" in capsys.readouterr().err

@@ -166,7 +166,9 @@ def test_absent_classes_and_single_runs_have_no_spread():
     assert format_spread(np.array([0.5])) == "50.0"
     assert format_spread(np.array([0.5, np.nan, 0.7])) == "60.0 ± 14.1"
     level = {"miou": 0.5, "macc": 0.6, "iou": [0.5, None]}
-    group = Group("a", 100.0, (None,), ({"voxels": level, "points": level},))
+    group = Group(
+        "a", 100.0, (SimpleNamespace(labels="100%"),), ({"voxels": level, "points": level},)
+    )
     assert "| picture |    - |" in format_classes([group], ["wall", "picture"])
     assert "| a      |   100% |    1 | 50.0 | 60.0 |" in format_methods([group])
 
@@ -195,3 +197,9 @@ def test_what_does_not_compare_is_one_clear_sentence(make_run, loaded, tmp_path,
         assert message in error
         assert error.count("\n") == 1
     assert loaded == []
+
+
+def test_runs_from_different_pretrainings_are_no_seeds_of_one_method(make_run, capsys):
+    runs = [make_run("a_30", init="theirs"), make_run("b_0", init="ours", seed=1)]
+    assert run(runs) == 1
+    assert "differ in init: they are no seeds of one method" in capsys.readouterr().err

@@ -13,6 +13,7 @@ from fourdc_jax.data.scan import Scan
 from fourdc_jax.tasks import segmentation
 from fourdc_jax.tasks.segmentation_evaluation import compare, evaluate_scenes, summarize
 from fourdc_jax.tasks.segmentation_inference import SceneInference, load_predictor, turn
+from fourdc_jax.train import memory
 from fourdc_jax.train.checkpoints import Checkpoints, load_variables
 from fourdc_jax.train.loop import make_retention, train
 
@@ -43,9 +44,7 @@ def test_the_best_and_the_last_checkpoint_are_told_apart(finished, predictor):
     workdir, _ = finished
     assert predictor.step == 20
     assert load_predictor(workdir, which="last").step == 21
-    assert predictor.class_names == NAMES
-    assert (predictor.num_classes, predictor.label_set) == (3, "file")
-    assert predictor.config["total_steps"] == 20
+    assert predictor.classes.names == NAMES
 
 
 def test_points_have_the_probabilities_of_their_voxels(predictor):
@@ -75,6 +74,21 @@ def test_tiles_with_a_narrow_margin_are_close(finished, predictor):
     same = tiled.argmax(axis=1) == predictor.predict(scan).argmax(axis=1)
     assert not np.isnan(tiled).any()
     assert same.mean() > 0.6
+
+
+def test_what_does_not_fit_into_memory_is_tiled(finished, predictor, monkeypatch, caplog):
+    """As if memory were full when the first program is about to run: half of the rows are tried."""
+    corridor = build_scene(8, 30_000, size=(60.0, 3.0, 2.0))
+    whole = predictor.predict(corridor)
+    small = load_predictor(finished[0])
+    rooms = iter([100] + [10**12] * 100)  # bytes left when a program is about to run
+    monkeypatch.setattr(memory, "free_bytes", lambda device: next(rooms))
+    np.testing.assert_allclose(small.predict(corridor), whole, atol=2e-5)
+    assert 2000 < small.inference.max_rows < 2500
+    assert caplog.text.count("do not fit into memory") == 1
+    monkeypatch.setattr(memory, "free_bytes", lambda device: 100)
+    with pytest.raises(MemoryError, match="the program needs"):
+        small.predict(corridor)
 
 
 def test_rotations_average_turned_scans(finished, predictor):

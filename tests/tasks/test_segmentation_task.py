@@ -11,6 +11,7 @@ from tasks.segmentation_runs import NAMES, tiny_config, write_scenes
 
 from fourdc_jax.tasks import segmentation
 from fourdc_jax.tasks.segmentation_evaluation import METRICS
+from fourdc_jax.tasks.segmentation_inference import Record, SceneInference
 from fourdc_jax.train.checkpoints import find_step, load_variables
 from fourdc_jax.train.loop import train
 from fourdc_jax.train.writers import read_history
@@ -208,3 +209,41 @@ def test_validation_without_any_class_is_told(scenes, tmp_path):
     config = tiny_config(scenes[0], ignored, total_steps=1)
     with pytest.raises(ValueError, match="no voxel of the validation scenes has a class"):
         run(config, tmp_path / "run")
+
+
+def test_every_validation_scene_is_looked_at_before_training(scenes, tmp_path):
+    mixed = write_scenes(tmp_path / "mixed", (5,))
+    write_scenes(mixed, (6,), labels=np.full(3000, 7, np.int32))
+    with pytest.raises(ValueError, match="'scene_6' has the label 7: there are 3 classes"):
+        segmentation.create_task(tiny_config(scenes[0], mixed), tmp_path)
+
+
+def test_a_workdir_keeps_the_classes_of_its_network(finished, scenes, tmp_path):
+    workdir, _, _ = finished
+    other = write_scenes(tmp_path / "train", (0,))
+    (other / "classes.txt").write_text("a\nb\nc")
+    changed = tiny_config(other, scenes[1])
+    with pytest.raises(ValueError, match="names other classes than"):
+        segmentation.create_task(changed, tmp_path)
+    (scenes[1] / "classes.txt").rename(tmp_path / "kept.txt")
+    try:
+        with pytest.raises(ValueError, match="holds a network for the classes floor, wall, side"):
+            segmentation.create_task(changed, workdir)
+    finally:
+        (tmp_path / "kept.txt").rename(scenes[1] / "classes.txt")
+    assert Record.read(workdir).classes.names == NAMES
+
+
+def test_what_was_learnt_is_kept_where_validation_fails(scenes, tmp_path, monkeypatch):
+    """Out of memory in tiny tiles: the run stops, and goes on from where it was."""
+
+    def fail(*_):
+        raise MemoryError("nothing left")
+
+    config = tiny_config(*scenes, **{"total_steps": 4, "eval.every": 2, "checkpoint.every": 4})
+    with monkeypatch.context() as patched:
+        patched.setattr(SceneInference, "predict", fail)
+        with pytest.raises(ValueError, match="validation failed: nothing left"):
+            run(config, tmp_path / "run")
+    assert [path.name for path in (tmp_path / "run/checkpoints").iterdir()] == ["2"]
+    assert int(run(config, tmp_path / "run").step) == 4

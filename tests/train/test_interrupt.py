@@ -18,6 +18,15 @@ def test_the_first_signal_only_sets_the_request(number):
     assert signal.getsignal(number) is before
 
 
+@pytest.fixture
+def usual_ctrl_c():
+    """Python's own handler: a shell starts what runs in the background deaf to Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("usual_ctrl_c")
 def test_the_second_ctrl_c_interrupts():
     with Interrupt():
         signal.raise_signal(signal.SIGINT)

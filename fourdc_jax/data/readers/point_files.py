@@ -8,6 +8,7 @@
 
 import re
 import zipfile
+from collections.abc import Set
 from itertools import islice
 from pathlib import Path
 
@@ -73,15 +74,24 @@ def check_point_file(path: Path, min_points: int) -> None:
         elif suffix == ".npy":
             count = len(_split_rows(np.load(path, mmap_mode="r", allow_pickle=False)).points)
         elif suffix == ".npz":
-            with zipfile.ZipFile(path) as archive:
-                _first_of("points", {Path(name).stem for name in archive.namelist()})
-            return
+            count = count_npz_points(path)
         else:
             if not is_point_text(path):
                 raise ValueError("its first row is not x y z, x y z r g b or x y z r g b label")
             with path.open("rb") as file:
                 count = sum(1 for _ in islice(file, min_points))
         check_count(path, count, min_points)
+
+
+def count_npz_points(path: Path) -> int:
+    """Rows of the points in an .npz file, by the header of their array alone."""
+    with zipfile.ZipFile(path) as archive:
+        members = {Path(name).stem: name for name in archive.namelist()}
+        with archive.open(members[_first_of("points", members.keys())]) as file:
+            first = np.lib.format.read_magic(file) == (1, 0)
+            form = np.lib.format
+            shape, *_ = (form.read_array_header_1_0 if first else form.read_array_header_2_0)(file)
+    return shape[0] if shape else 0
 
 
 def open_ply(path: Path) -> plyfile.PlyData:
@@ -136,7 +146,7 @@ def _read_npz(path: Path) -> RawPoints:
         return RawPoints(**{column: arrays[name] for column, name in found.items()})
 
 
-def _first_of(column: str, names: set[str]) -> str:
+def _first_of(column: str, names: Set[str]) -> str:
     for name in COLUMNS[column]:
         if name in names:
             return name

@@ -1,4 +1,4 @@
-"""Capacities: measured for training, few for evaluation; whole scenes and their points."""
+"""Capacities: measured for training, few for evaluation."""
 
 import dataclasses
 
@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fourdc_jax.data.params import read_params
-from fourdc_jax.data.scan import Scan
 from fourdc_jax.data.scene_augmentation import SceneAugmentationParams
 from fourdc_jax.data.scene_batches import SceneMaker, SceneSamplingParams, count_needed, holds
 from fourdc_jax.data.scene_capacity import (
@@ -17,8 +16,7 @@ from fourdc_jax.data.scene_capacity import (
     choose_evaluation_rows,
     measure_scene_capacity,
 )
-from fourdc_jax.data.scene_evaluation import iterate_scenes, make_evaluation_scene
-from fourdc_jax.data.scene_samples import SceneVoxelParams, voxelize_scene
+from fourdc_jax.data.scene_samples import SceneVoxelParams
 
 VOXELS = SceneVoxelParams(0.1, (2, 4, 8, 16), "constant")
 CAPACITY = SceneCapacityParams(num_samples=8, margin=1.1, multiple=64, rows=(), growth=1.5)
@@ -84,33 +82,17 @@ def test_many_scenes_take_few_capacities():
     needs = [tuple(int(rows * f) for rows in TRAINING) for f in np.geomspace(0.5, 20, 300)]
     found = {choose_evaluation_rows(needed, TRAINING, CAPACITY) for needed in needs}
     assert len(found) <= np.ceil(np.log(40) / np.log(1.5)) + 1
-    with pytest.raises(ValueError, match="growth must be more than 1"):
-        choose_evaluation_rows(needs[0], TRAINING, SceneCapacityParams(8, 1.1, 64, (), 1.0))
 
 
-def test_every_scene_comes_once_as_it_is():
-    scenes = list(iterate_scenes(SCANS, VOXELS, TRAINING, CAPACITY))
-    assert [scene.scan.name for scene in scenes] == SCANS.names
-    assert len({scene.rows for scene in scenes}) < len(scenes)
-    for index, scene in enumerate(scenes):
-        plain, rows = voxelize_scene(SCANS[index], VOXELS)
-        assert scene.batch["num_rows"] == len(plain.coords)
-        assert len(scene.batch["coords"]) == scene.rows[0]
-        assert holds(scene.rows, plain.needed)
-        np.testing.assert_array_equal(scene.batch["coords"][: len(plain.coords), 1:], plain.coords)
-        np.testing.assert_array_equal(scene.point_to_voxel, rows)
-
-
-def test_labels_of_voxels_reach_the_points_that_agree():
-    scan = build_scene()
-    scene = make_evaluation_scene(scan, VOXELS, TRAINING, CAPACITY)
-    of_points = scene.batch["labels"][scene.point_to_voxel]
-    agreed = of_points != 255
-    assert 0.7 < agreed.mean() < 1
-    np.testing.assert_array_equal(of_points[agreed], scan.labels[agreed])
-
-
-def test_an_unlabelled_scan_can_be_predicted():
-    scene = make_evaluation_scene(Scan("bare", build_scene().points), VOXELS, TRAINING, CAPACITY)
-    assert (scene.batch["labels"] == 255).all()
-    assert scene.scan.labels is None
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"growth": 1.0}, "growth is 1.0; it must be above 1"),
+        ({"num_samples": 0}, "num_samples is 0"),
+        ({"margin": 0.0}, "margin 0.0"),
+        ({"multiple": 0}, "multiple 0"),
+    ],
+)
+def test_impossible_capacities_are_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(CAPACITY, **changes)

@@ -1,0 +1,41 @@
+"""The overfit check on a real scan: one ScanNet room is learnt nearly without error."""
+
+from pathlib import Path
+
+import pytest
+from data.scene_values import IDENTITY
+
+from configs.segmentation import get_config
+from fourdc_jax.data.configured_scenes import open_split
+from fourdc_jax.data.labelled import LabelledScans
+from fourdc_jax.tasks import segmentation
+from fourdc_jax.tasks.segmentation_evaluation import evaluate_scenes, summarize
+from fourdc_jax.tasks.segmentation_inference import load_predictor
+from fourdc_jax.train.loop import train
+
+REAL = Path(__file__).parents[2] / "../shared/realdata/scenes"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not REAL.is_dir(), reason="no real scans beside the repository")
+def test_one_real_room_is_learnt(tmp_path):
+    """Over 90% mIoU on the training scene itself; validation is another scan of that room."""
+    config = get_config("demo").unlock()
+    config.total_steps, config.batch_size = 300, 1
+    config.eval.every = config.checkpoint.every = 300
+    config.data.voxels.voxel = 0.05
+    config.data.augmentation.update(IDENTITY)
+    for split, name in (
+        (config.data.train, "scene0000_00"),
+        (config.data.validation, "scene0000_01"),
+    ):
+        (tmp_path / f"{name}.txt").write_text(name)
+        split.scans, split.split_file = str(REAL), str(tmp_path / f"{name}.txt")
+    workdir = tmp_path / "run"
+    workdir.mkdir()
+    train(segmentation.create_task(config.lock(), workdir), config, workdir)
+    predictor = load_predictor(workdir, which="last")
+    data = predictor.params.data
+    rooms = LabelledScans(open_split(data, data.train), "scannet20", 20)
+    confusions = evaluate_scenes(predictor.predict, rooms, data.voxels, 20)
+    assert summarize(confusions)["val_miou"] > 0.9
