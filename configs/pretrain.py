@@ -6,7 +6,8 @@
 
 The paper trains 50,000 steps of 12 sequences; nobody has run that with this code yet, so there is
 no time and no number to expect. The demo takes 2.5 to 3.5 minutes on two CPU cores; its total
-loss falls from 0 to about -2.7, and the spread of its features stays near 0.11, of 0.125 at most.
+loss falls from 0 to about -1.75, the spread of its features stays near 0.12, of 0.125 at most, and
+their rank near 4 in 3D and 6 in 4D, of 64.
 """
 
 from collections.abc import Iterator
@@ -39,8 +40,8 @@ def get_config(arg: str = "") -> ConfigDict:
     # The one network in MinkowskiEngine's and its relatives' code with the paper's 33M (open).
     config.model.network_4d = network_config("MinkUNet14", stem_kernel_size=(3, 3, 3, 3))
     config.model.features = 128  # of projections and predictions (open)
-    # SimSiam's projector ends in one, the paper says nothing. Without it features collapse: within
-    # 30 steps of the demo their spread falls to 0.22 of 1/sqrt(d); with it it is 0.87 after 60.
+    # SimSiam's projector ends in one, the paper says nothing. Without it features collapsed, with
+    # equation 5 as printed: within 30 steps of the demo their spread fell to 0.22 of 1/sqrt(d).
     config.model.projection_batch_norm = True
     config.model.predictor_hidden = 32  # a quarter of the features, as SimSiam
     config.model.dtype = "float32"  # or "bfloat16": features and matrix products
@@ -54,7 +55,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.loss.reduction = "pairs"
     # Constant side of equation 5: SimSiam's, the "projection", or the "prediction" as printed. As
     # printed no predictor learns from it, and features collapse to a line: after 100 steps of the
-    # demo their rank is 1.2, otherwise 4 to 6, and fine-tuning is worse than from scratch.
+    # demo on 200 rooms their rank is 1.2, otherwise 4 to 6.
     config.loss.stop_gradient_3d4d = "projection"
 
     config.optimizer = ConfigDict()
