@@ -17,12 +17,13 @@ REAL = Path(__file__).parents[2] / "../shared/realdata/scenes"
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.skipif(not REAL.is_dir(), reason="no real scans beside the repository")
 def test_one_real_room_is_learnt(tmp_path):
     """Over 90% mIoU on the training scene itself; validation is another scan of that room."""
     config = get_config("demo").unlock()
-    config.total_steps, config.batch_size = 300, 1
-    config.eval.every = config.checkpoint.every = 300
+    config.total_steps, config.batch_size = 200, 2
+    config.eval.every = config.checkpoint.every = 200
     config.data.voxels.voxel = 0.05
     config.data.augmentation.update(IDENTITY)
     for split, name in (
@@ -37,5 +38,5 @@ def test_one_real_room_is_learnt(tmp_path):
     predictor = load_predictor(workdir, which="last")
     data = predictor.params.data
     rooms = LabelledScans(open_split(data, data.train), "scannet20", 20)
-    confusions = evaluate_scenes(predictor.predict, rooms, data.voxels, 20)
+    confusions = evaluate_scenes(predictor.predict, iter(rooms), data.voxels, 20)
     assert summarize(confusions)["val_miou"] > 0.9
