@@ -34,29 +34,8 @@ def get_config(arg: str = "") -> ConfigDict:
     config.data = data_config()
     config.sequence = sequence_config()
 
-    config.model = ConfigDict()
-    config.model.in_channels = 1  # constant: only geometry is seen
-    config.model.network_3d = network_config("Res16UNet34C", stem_kernel_size=(3, 3, 3))  # 38M
-    # The one network in MinkowskiEngine's and its relatives' code with the paper's 33M (open).
-    config.model.network_4d = network_config("MinkUNet14", stem_kernel_size=(3, 3, 3, 3))
-    config.model.features = 128  # of projections and predictions (open)
-    # SimSiam's projector ends in one, the paper says nothing. Without it features collapsed, with
-    # equation 5 as printed: within 30 steps of the demo their spread fell to 0.22 of 1/sqrt(d).
-    config.model.projection_batch_norm = True
-    config.model.predictor_hidden = 32  # a quarter of the features, as SimSiam
-    config.model.dtype = "float32"  # or "bfloat16": features and matrix products
-    config.model.remat = False  # True: less memory, about a third more time
-
-    config.loss = ConfigDict()
-    config.loss.weight_3d = 1.0  # w_3D, w_3D4D, w_4D of equation 9 (open); 0 leaves a term out
-    config.loss.weight_3d4d = 1.0
-    config.loss.weight_4d = 1.0
-    # What the printed sums are divided by: the number of "pairs", or the number of "sequences".
-    config.loss.reduction = "pairs"
-    # Constant side of equation 5: SimSiam's, the "projection", or the "prediction" as printed. As
-    # printed no predictor learns from it, and features collapse to a line: after 100 steps of the
-    # demo on 200 rooms their rank is 1.2, otherwise 4 to 6.
-    config.loss.stop_gradient_3d4d = "projection"
+    config.model = model_config()
+    config.loss = loss_config()
 
     config.optimizer = ConfigDict()
     config.optimizer.learning_rate = 0.25
@@ -92,6 +71,38 @@ def sweep() -> Iterator[dict[str, Any]]:
     yield {"sequence.with_object": False, **only_3d}
     yield only_3d
     yield {}
+
+
+def model_config() -> ConfigDict:
+    """Both networks and their heads; values the paper does not give are marked (open)."""
+    model = ConfigDict()
+    model.in_channels = 1  # constant: only geometry is seen
+    model.network_3d = network_config("Res16UNet34C", stem_kernel_size=(3, 3, 3))  # 38M
+    # The one network in MinkowskiEngine's and its relatives' code with the paper's 33M (open).
+    model.network_4d = network_config("MinkUNet14", stem_kernel_size=(3, 3, 3, 3))
+    model.features = 128  # of projections and predictions (open)
+    # SimSiam's projector ends in one, the paper says nothing. Without it features collapsed, with
+    # equation 5 as printed: within 30 steps of the demo their spread fell to 0.22 of 1/sqrt(d).
+    model.projection_batch_norm = True
+    model.predictor_hidden = 32  # a quarter of the features, as SimSiam
+    model.dtype = "float32"  # or "bfloat16": features and matrix products
+    model.remat = False  # True: less memory, about a third more time
+    return model
+
+
+def loss_config() -> ConfigDict:
+    """Equation 9; values the paper does not give are marked (open)."""
+    loss = ConfigDict()
+    loss.weight_3d = 1.0  # w_3D, w_3D4D, w_4D of equation 9 (open); 0 leaves a term out
+    loss.weight_3d4d = 1.0
+    loss.weight_4d = 1.0
+    # What the printed sums are divided by: the number of "pairs", or the number of "sequences".
+    loss.reduction = "pairs"
+    # Constant side of equation 5: SimSiam's, the "projection", or the "prediction" as printed. As
+    # printed no predictor learns from it, and features collapse to a line: after 100 steps of the
+    # demo on 200 rooms their rank is 1.2, otherwise 4 to 6.
+    loss.stop_gradient_3d4d = "projection"
+    return loss
 
 
 def data_config() -> ConfigDict:

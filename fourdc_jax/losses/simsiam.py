@@ -99,15 +99,8 @@ def feature_std(
     point (Chen and He, 2021, section 4.1). Taken over all devices of `axis_name`, equal on each,
     with count 1, so that dividing the sums over devices leaves it as it is; count 0 without tracks.
     """
-    weights = present.astype(jnp.float32)[..., None]
-    unit = lax.stop_gradient(normalize(z)) * weights
-    count, total, square = (jnp.sum(x, axis=(0, 1, 2)) for x in (weights, unit, unit**2))
-    if axis_name is not None:
-        count, total, square = lax.psum((count, total, square), axis_name)
-    mean = total / jnp.maximum(count, 1)  # (c,)
-    variance = square / jnp.maximum(count, 1) - mean**2
-    std = jnp.mean(jnp.sqrt(jnp.maximum(variance, 0)))
-    return Term(std, jnp.minimum(count[0], 1))
+    covariance, counted = _covariance(z, present, axis_name)
+    return Term(jnp.mean(jnp.sqrt(jnp.maximum(jnp.diagonal(covariance), 0))), counted)
 
 
 def feature_rank(
@@ -119,13 +112,19 @@ def feature_rank(
     does not see such a dimensional collapse: two opposite points already have its best value. Over
     devices as `feature_std`.
     """
+    covariance, counted = _covariance(z, present, axis_name)
+    square = jnp.maximum(jnp.sum(covariance**2), MIN_SQUARE_NORM)
+    return Term(jnp.trace(covariance) ** 2 / square, counted)
+
+
+def _covariance(z, present, axis_name):
+    """Of the normalised features over all devices, [c, c]; and 1, or 0 where there are none."""
     weights = present.astype(jnp.float32)[..., None]
     unit = lax.stop_gradient(normalize(z)) * weights
     unit = unit.reshape(-1, unit.shape[-1])  # (tracks, c)
-    count, total, products = jnp.sum(weights), jnp.sum(unit, axis=0), unit.T @ unit
+    products = jnp.matmul(unit.T, unit, precision="highest")  # rounded inputs would hide a collapse
+    count, total = jnp.sum(weights), jnp.sum(unit, axis=0)
     if axis_name is not None:
         count, total, products = lax.psum((count, total, products), axis_name)
     number = jnp.maximum(count, 1)
-    covariance = products / number - jnp.outer(total, total) / number**2  # (c, c)
-    rank = jnp.trace(covariance) ** 2 / jnp.maximum(jnp.sum(covariance**2), MIN_SQUARE_NORM)
-    return Term(rank, jnp.minimum(count, 1))
+    return products / number - jnp.outer(total, total) / number**2, jnp.minimum(count, 1)

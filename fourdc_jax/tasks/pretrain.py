@@ -3,16 +3,12 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
-import jax
 from ml_collections import ConfigDict
 
 from fourdc_jax.data.batches import Capacity
 from fourdc_jax.data.configured import choose_capacity, open_samples
-from fourdc_jax.data.loader import Batches, LoaderParams
 from fourdc_jax.data.params import read_params
-from fourdc_jax.data.samples import SampleMaker
 from fourdc_jax.losses.simsiam import (
     Reduction,
     StopGradient,
@@ -29,11 +25,15 @@ from fourdc_jax.models.contrast import (
     TrackFeatures,
     make_contrast,
 )
+from fourdc_jax.tasks.common import (
+    check_strides,
+    initialize,
+    make_loader_params,
+    open_batches,
+)
 from fourdc_jax.tasks.pretrain_report import draw_report
 from fourdc_jax.train.parallel import split_batch
-from fourdc_jax.train.task import Batch, BatchIterator, LossOutput, Task, Variables
-
-LEVEL_STRIDES = (2, 4, 8, 16)  # of the U-Net's levels after the first
+from fourdc_jax.train.task import Batch, LossOutput, Task, Variables
 
 
 @dataclass(frozen=True)
@@ -84,13 +84,10 @@ def create_task(config: ConfigDict) -> Task:
     maker = open_samples(plain["data"], plain["sequence"], config.seed)
     check_strides(maker.voxels.strides)
     capacity = choose_capacity(plain["data"], maker)
-    loader = LoaderParams(
+    loader = make_loader_params(
         batch=micro_batch,
-        local_devices=jax.local_device_count(),
         accumulate=config.accumulate,
         in_channels=in_channels,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
         num_workers=config.data.num_workers,
         prefetch=config.data.prefetch,
     )
@@ -131,21 +128,6 @@ def check_loss(loss: LossParams) -> None:
             "config.loss: with weight_3d and weight_3d4d both 0 nothing trains the 3D encoder; "
             "give one of them a weight."
         )
-
-
-def check_strides(strides: tuple[int, ...]) -> None:
-    """Raises ValueError where the data counts its coarse rows for other levels than the U-Net's."""
-    if strides != LEVEL_STRIDES:
-        raise ValueError(
-            f"config.data.voxels.strides is {strides}, the U-Net's levels have {LEVEL_STRIDES}."
-        )
-
-
-def initialize(make_model: Callable[..., FourDContrast], rng: jax.Array, batch: Batch) -> Variables:
-    """Fresh parameters and running statistics; depends on the batch's shapes only."""
-    # Each kernel is one draw, and XLA:CPU compiles this generator's in a third of the time.
-    rng = jax.random.key(jax.random.bits(rng), impl="rbg")
-    return make_model(axis_name=None).init(rng, batch, train=True)
 
 
 def compute_loss(
@@ -205,16 +187,6 @@ def choose_alarms(loss: LossParams, features: int, log: ConfigDict) -> dict[str,
     healthy = {"std": log.collapse_fraction / features**0.5, "rank": log.collapse_rank}
     networks = ("3d", "4d") if loss.with_4d else ("3d",)
     return {f"feature_{k}_{name}": v for name in networks for k, v in healthy.items()}
-
-
-def open_batches(
-    maker: SampleMaker, capacity: Capacity, loader: LoaderParams, position: Any
-) -> BatchIterator:
-    """The batches of this process, from the start or from where a run was left."""
-    batches = Batches(maker, capacity, loader)
-    if position is not None:
-        batches.set_state(position)
-    return batches
 
 
 def explain_limits(capacity: Capacity) -> Mapping[str, str]:

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import jax
 from ml_collections import ConfigDict
@@ -11,11 +10,11 @@ from ml_collections import ConfigDict
 from fourdc_jax.data.configured_scenes import choose_scene_capacity, open_scene_data
 from fourdc_jax.data.label_sets import IGNORE_LABEL
 from fourdc_jax.data.labelled import LabelledScans
-from fourdc_jax.data.loader import Batches, LoaderParams
-from fourdc_jax.data.scene_batches import Rows, SceneMaker
+from fourdc_jax.data.scene_batches import Rows
 from fourdc_jax.data.scene_samples import check_scene
 from fourdc_jax.losses.segmentation import accuracy, cross_entropy
 from fourdc_jax.models.segmenter import Segmenter
+from fourdc_jax.tasks.common import initialize, make_loader_params, open_batches
 from fourdc_jax.tasks.segmentation_evaluation import METRICS, add, evaluate_scenes, summarize
 from fourdc_jax.tasks.segmentation_inference import Record, SceneInference
 from fourdc_jax.tasks.segmentation_init import check_source
@@ -23,7 +22,7 @@ from fourdc_jax.tasks.segmentation_params import read_segmentation_params
 from fourdc_jax.tasks.segmentation_report import draw_report
 from fourdc_jax.train import parallel
 from fourdc_jax.train.checkpoints import has_checkpoint
-from fourdc_jax.train.task import Batch, BatchIterator, Evaluation, LossOutput, Task, Variables
+from fourdc_jax.train.task import Batch, Evaluation, LossOutput, Task, Variables
 
 
 def create_task(config: ConfigDict, workdir: Path) -> Task:
@@ -45,13 +44,10 @@ def create_task(config: ConfigDict, workdir: Path) -> Task:
     rows = choose_scene_capacity(params.data, data.training, micro_batch)
     make_model = partial(params.make_model, len(data.classes), rows)
     make_model(axis_name=None)  # a network that cannot be is told before anything compiles
-    loader = LoaderParams(
+    loader = make_loader_params(
         batch=micro_batch,
-        local_devices=jax.local_device_count(),
         accumulate=config.accumulate,
         in_channels=params.data.voxels.in_channels,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
         num_workers=params.data.num_workers,
         prefetch=params.data.prefetch,
     )
@@ -89,13 +85,6 @@ def check_validation(scans: LabelledScans, features: str) -> None:
             check_scene(scans[index], features)
 
 
-def initialize(make_model: Callable[..., Segmenter], rng: jax.Array, batch: Batch) -> Variables:
-    """Fresh parameters and running statistics; depends on the batch's shapes only."""
-    # Each kernel is one draw, and XLA:CPU compiles this generator's in a third of the time.
-    rng = jax.random.key(jax.random.bits(rng), impl="rbg")
-    return make_model(axis_name=None).init(rng, batch, train=True)
-
-
 def compute_loss(
     make_model: Callable[..., Segmenter],
     variables: Variables,
@@ -112,16 +101,6 @@ def compute_loss(
         metrics={"accuracy": accuracy(logits, labels, IGNORE_LABEL)},
         limits=dict(output.limits),
     )
-
-
-def open_batches(
-    maker: SceneMaker, rows: Rows, loader: LoaderParams, position: Any
-) -> BatchIterator:
-    """The batches of this process, from the start or from where a run was left."""
-    batches = Batches(maker, rows, loader)
-    if position is not None:
-        batches.set_state(position)
-    return batches
 
 
 def evaluate(

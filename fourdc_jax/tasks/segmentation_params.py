@@ -8,7 +8,7 @@ from typing import Any
 from fourdc_jax.data.configured_scenes import SceneDataParams
 from fourdc_jax.data.params import read_params
 from fourdc_jax.models.segmenter import Segmenter, SegmenterParams, make_segmenter
-from fourdc_jax.tasks.pretrain import check_strides
+from fourdc_jax.tasks.common import check_strides
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,18 @@ IDENTITY = {
     "voxel_offset": 0,
     "color": {"contrast": 0.0, "shift": 0.0, "noise": 0.0, "probability": 0.0},
 }
+DATA = {  # of config.data, without the scans; clouds in files with three classes
+    "classes": {"label_set": "file", "num_classes": 3},
+    "align_axes": False,
+    "scan_scale": 1.0,
+    "min_scan_points": 1000,
+    "label_tables": (),
+    "cached": 4,
+    "augmentation": AUGMENTATION,
+    "overflow": "crop",
+    "num_workers": 0,
+    "prefetch": 1,
+}
 
 
 def build_scene(seed=0, num_points=4000, size=(4.0, 3.0, 2.0)):

@@ -4,7 +4,7 @@ import logging
 
 import numpy as np
 import pytest
-from data.scene_values import AUGMENTATION, build_scene
+from data.scene_values import DATA, build_scene
 
 from fourdc_jax.data.configured_scenes import (
     SceneDataParams,
@@ -14,21 +14,12 @@ from fourdc_jax.data.configured_scenes import (
 from fourdc_jax.data.params import read_params
 
 VALUES = {
-    "classes": {"label_set": "file", "num_classes": 3},
+    **DATA,
     "train": {"scans": "", "split_file": "", "areas": (), "seed": 0},
     "validation": {"scans": "", "split_file": "", "areas": (), "seed": 1},
     "limited": {"percent": 100, "list_file": "", "seed": 0},
-    "align_axes": False,
-    "scan_scale": 1.0,
-    "min_scan_points": 1000,
-    "label_tables": (),
-    "cached": 4,
-    "augmentation": AUGMENTATION,
     "voxels": {"voxel": 0.1, "strides": (2, 4, 8, 16), "features": "color"},
     "capacity": {"num_samples": 4, "margin": 1.2, "multiple": 64, "rows": (), "growth": 1.5},
-    "overflow": "crop",
-    "num_workers": 0,
-    "prefetch": 1,
 }
 
 

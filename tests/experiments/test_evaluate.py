@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import evaluate
 import numpy as np
 import pytest
-from data.scene_values import AUGMENTATION, build_scene
+from data.scene_values import DATA, build_scene
 from segmentation_tables import Group, format_classes, format_methods, format_spread
 
 from fourdc_jax.data.label_sets import LabelSet
@@ -27,21 +27,12 @@ def make_config(folder, percent=100.0, init="", seed=0):
         "log": {"every": 20 + seed},
         "optimizer": {"learning_rate": 0.8},
         "data": {
-            "classes": {"label_set": "file", "num_classes": 3},
+            **DATA,
             "train": {"scans": str(folder / "train"), **split},
             "validation": {"scans": str(folder / "val"), **split},
             "limited": {"percent": percent, "list_file": "", "seed": seed},
-            "align_axes": False,
-            "scan_scale": 1.0,
-            "min_scan_points": 1000,
-            "label_tables": (),
-            "cached": 4,
-            "augmentation": AUGMENTATION,
             "voxels": {"voxel": 0.1, "strides": (2, 4, 8, 16), "features": "constant"},
             "capacity": {"num_samples": 1, "margin": 1, "multiple": 8, "rows": (), "growth": 2.0},
-            "overflow": "crop",
-            "num_workers": 0,
-            "prefetch": 1,
         },
     }
 

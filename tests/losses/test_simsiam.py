@@ -166,12 +166,13 @@ def test_feature_std_is_that_of_simsiam():
     assert feature_std(z, jnp.zeros_like(present), None).count == 0
 
 
-def test_feature_std_of_two_devices_is_that_of_all_features():
+@pytest.mark.parametrize(("statistic", "rtol"), [(feature_std, 1e-5), (feature_rank, 1e-4)])
+def test_statistics_of_two_devices_are_those_of_all_features(statistic, rtol):
     z, present = random_features(0), random_presence()
-    stds, counts = jax.pmap(lambda z, p: feature_std(z[None], p[None], "device"), "device")(
+    values, counts = jax.pmap(lambda z, p: statistic(z[None], p[None], "device"), "device")(
         z, present
     )
-    np.testing.assert_allclose(stds, feature_std(z, present, None).sum, rtol=1e-5)
+    np.testing.assert_allclose(values, statistic(z, present, None).sum, rtol=rtol)
     np.testing.assert_array_equal(counts, 1)
 
 
@@ -189,12 +190,3 @@ def test_feature_rank_is_that_of_the_covariance():
     sphere = jax.random.normal(jax.random.key(0), (1, 2000, 1, 16))
     assert float(feature_rank(sphere, everywhere, None).sum) == pytest.approx(16, rel=0.02)
     assert feature_rank(z, jnp.zeros_like(present), None).count == 0
-
-
-def test_feature_rank_of_two_devices_is_that_of_all_features():
-    z, present = random_features(0), random_presence()
-    ranks, counts = jax.pmap(lambda z, p: feature_rank(z[None], p[None], "device"), "device")(
-        z, present
-    )
-    np.testing.assert_allclose(ranks, feature_rank(z, present, None).sum, rtol=1e-4)
-    np.testing.assert_array_equal(counts, 1)
