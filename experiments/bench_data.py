@@ -23,12 +23,12 @@ import numpy as np
 from absl import app, flags
 from ml_collections import config_flags
 
-from fourdc_jax.data.batches import collate
-from fourdc_jax.data.configured import choose_capacity, open_samples
-from fourdc_jax.data.prepare import prepare
-from fourdc_jax.data.samples import SampleMaker
 from fourdc_jax.data.scan import Scan
-from fourdc_jax.data.sources import Source, open_scans
+from fourdc_jax.data.sequences.batches import collate
+from fourdc_jax.data.sequences.from_config import choose_capacity, open_samples
+from fourdc_jax.data.sequences.samples import SampleMaker
+from fourdc_jax.data.sources.prepare import prepare
+from fourdc_jax.data.sources.source import Source, open_scans
 
 CONFIG = config_flags.DEFINE_config_file("config", "configs/pretrain.py", lock_config=True)
 POINTS = flags.DEFINE_integer("points", 150_000, "points of a scan")

@@ -25,10 +25,10 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 from absl import app, flags
+from benchmarks.timing import peak_memory_gib, time_interleaved
 from ml_collections import ConfigDict, config_flags
-from timing import peak_memory_gib, time_interleaved
 
-from fourdc_jax.tasks.segmentation import create_task
+from fourdc_jax.tasks.segmentation.task import create_task
 from fourdc_jax.train import loop, parallel
 from fourdc_jax.train.state import make_state_initializer
 from fourdc_jax.train.step import make_train_step

@@ -29,13 +29,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import peers
 import torch
 from absl import app, flags
-from bench_rooms import level_capacities, room_voxels, sequence_voxels
-from peers import Peer
-from timing import Program, matmul_program, number_of_sets, on_gpu, time_programs
-from workloads import (
+from benchmarks import peers
+from benchmarks.peers import Peer
+from benchmarks.rooms import level_capacities, room_voxels, sequence_voxels
+from benchmarks.timing import Program, matmul_program, number_of_sets, on_gpu, time_programs
+from benchmarks.workloads import (
     Network,
     layer_workloads,
     make_network,
@@ -44,7 +44,7 @@ from workloads import (
     submanifold_layer,
 )
 
-import kernels
+from fourdc_jax import kernels
 
 CHANNELS = ((32, 32), (64, 64), (128, 96), (96, 96), (128, 128), (256, 256))
 DEVICE = flags.DEFINE_enum("device", None, ["cpu", "gpu"], "default: what JAX finds")

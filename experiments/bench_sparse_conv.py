@@ -24,10 +24,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from absl import app, flags
-from bench_rooms import level_capacities, room_voxels, sequence_voxels
-from compiled_kernels import count_launches
-from timing import copy_program, matmul_program, on_gpu, peak_memory_gib, time_programs
-from workloads import (
+from benchmarks.rooms import level_capacities, room_voxels, sequence_voxels
+from benchmarks.timing import copy_program, matmul_program, on_gpu, peak_memory_gib, time_programs
+from benchmarks.workloads import (
     Network,
     Workload,
     layer_workloads,
@@ -38,6 +37,7 @@ from workloads import (
     strided_layers,
     submanifold_layer,
 )
+from fourdc_jax.kernels.compiled import count_launches
 
 DTYPES = ["bfloat16", "float16", "float32"]
 CHANNELS = ((32, 32), (64, 64), (128, 96), (96, 96), (128, 128), (256, 256))

@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from fourdc_jax.models.minkowski_checkpoint import Conversion, convert, describe
+from fourdc_jax.models.published.minkowski import Conversion, convert, describe
+from fourdc_jax.models.published.torch_files import read_torch_file
 from fourdc_jax.train.checkpoints import FOLDER, Checkpoints, Retention
 from fourdc_jax.train.run_config import write_config
 from fourdc_jax.train.state import TrainState, count_parameters
-from fourdc_jax.train.torch_files import read_torch_file
 
 LISTED = 8  # names of a group that are printed
 

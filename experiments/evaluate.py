@@ -24,8 +24,12 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from segmentation_runs import Run, evaluate, open_validation, read_run
-from segmentation_tables import (
+from tqdm import tqdm
+
+from fourdc_jax.data.label_sets import LabelSet
+from fourdc_jax.data.sources.labelled import LabelledScans
+from fourdc_jax.results.runs import Run, evaluate, open_validation, read_run
+from fourdc_jax.results.tables import (
     Group,
     check_seeds,
     format_classes,
@@ -33,17 +37,13 @@ from segmentation_tables import (
     group_runs,
     label_groups,
 )
-from tqdm import tqdm
-
-from fourdc_jax.data.label_sets import LabelSet
-from fourdc_jax.data.labelled import LabelledScans
-from fourdc_jax.tasks.segmentation_inference import load_predictor
+from fourdc_jax.tasks.segmentation.inference import load_predictor
 from fourdc_jax.train import compilation_cache
 from fourdc_jax.train.memory import is_out_of_memory
-from fourdc_jax.viz.confusion import draw_confusion
-from fourdc_jax.viz.label_efficiency import draw_label_efficiency
 from fourdc_jax.viz.page import Picture, write_page
-from fourdc_jax.viz.segmentation_pictures import LabelledScene, draw_segmentation
+from fourdc_jax.viz.pictures.segmentation import LabelledScene, draw_segmentation
+from fourdc_jax.viz.plots.confusion import draw_confusion
+from fourdc_jax.viz.plots.label_efficiency import draw_label_efficiency
 
 TRUTH = "Ground truth"  # heading of its column
 

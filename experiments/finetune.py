@@ -9,7 +9,7 @@ The same command resumes. Several processes: add --coordinator=host:port --num_p
 
 from ml_collections import config_flags
 
-from fourdc_jax.tasks import segmentation
+from fourdc_jax.tasks.segmentation import task as segmentation
 from fourdc_jax.train import command, loop, preflight
 
 CONFIG = config_flags.DEFINE_config_file("config", "configs/segmentation.py")

@@ -19,12 +19,12 @@ from absl import app, flags
 from ml_collections import config_flags
 from tqdm import tqdm
 
-from fourdc_jax.data.checks import check_sequence
-from fourdc_jax.data.configured import open_samples
-from fourdc_jax.data.floor_map import FloorMap, find_candidates
-from fourdc_jax.data.samples import SampleReport
-from fourdc_jax.data.sequences import Sequence, save_sequence
-from fourdc_jax.viz.trajectory import draw_trajectory_map
+from fourdc_jax.data.sequences.checks import check_sequence
+from fourdc_jax.data.sequences.floor_map import FloorMap, find_candidates
+from fourdc_jax.data.sequences.from_config import open_samples
+from fourdc_jax.data.sequences.samples import SampleReport
+from fourdc_jax.data.sequences.sequence import Sequence, save_sequence
+from fourdc_jax.viz.pictures.trajectory import draw_trajectory_map
 
 CONFIG = config_flags.DEFINE_config_file("config", "configs/pretrain.py", lock_config=True)
 NUM = flags.DEFINE_integer("num", 20, "sequences to write", lower_bound=1)

@@ -21,14 +21,14 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from fourdc_jax.data.exports import write_labelled_ply
 from fourdc_jax.data.label_sets import LabelSet
 from fourdc_jax.data.scan import Scan
-from fourdc_jax.data.sources import Source, open_scans
-from fourdc_jax.tasks.segmentation_inference import load_predictor
+from fourdc_jax.data.sources.source import Source, open_scans
+from fourdc_jax.tasks.segmentation.inference import load_predictor
 from fourdc_jax.train import compilation_cache
 from fourdc_jax.train.memory import is_out_of_memory
-from fourdc_jax.viz.labelled_cloud import write_labelled_ply
-from fourdc_jax.viz.segmentation_pictures import LabelledScene, draw_segmentation, paint_classes
+from fourdc_jax.viz.pictures.segmentation import LabelledScene, draw_segmentation, paint_classes
 
 LEAST_POINTS = 4  # of a scan that has a picture
 NAMED = 5  # classes in the line that tells of a scan

@@ -20,21 +20,20 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from absl import app, flags
-from bench_rooms import level_capacities, room_voxels
-from compiled_kernels import (
+from benchmarks.costs import Layer, map_of, network_layers
+from benchmarks.kernel_times import Assumptions, TileCounts, times_of
+from benchmarks.products import Product, compile_product, products_of
+from benchmarks.rooms import level_capacities, room_voxels
+from benchmarks.workloads import IN_CHANNELS, Network, make_network
+from fourdc_jax.kernels.compiled import (
     CompiledKernel,
     Resources,
     assemble,
     launched_kernels,
     programs_per_multiprocessor,
 )
-from costs import Layer, map_of, network_layers
-from kernel_times import Assumptions, TileCounts, times_of
-from products import Product, compile_product, products_of
-from workloads import IN_CHANNELS, Network, make_network
-
-from kernels.implementation import lowering_for
-from kernels.sparse_conv.tile_table import Tile, choose_tile
+from fourdc_jax.kernels.implementation import lowering_for
+from fourdc_jax.kernels.sparse_conv.tile_table import Tile, choose_tile
 
 ROWS = flags.DEFINE_multi_integer("rows", [102_400], "voxels; more than one room's are a batch")
 ROOM = flags.DEFINE_integer("rows_of_room", 102_400, "voxels of each room at most")

@@ -22,8 +22,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from fourdc_jax.data.prepare import prepare
-from fourdc_jax.data.sources import Source, open_scans, open_shapes
+from fourdc_jax.data.sources.prepare import prepare
+from fourdc_jax.data.sources.source import Source, open_scans, open_shapes
 
 # The arguments that say where the items came from, without changing how one is read.
 ORIGIN = ("source", "split_file", "split", "categories", "limit")

@@ -8,7 +8,7 @@ The same command resumes. Several processes: add --coordinator=host:port --num_p
 
 from ml_collections import config_flags
 
-from fourdc_jax.tasks import pretrain
+from fourdc_jax.tasks.pretrain import task as pretrain
 from fourdc_jax.train import command, loop, preflight
 
 CONFIG = config_flags.DEFINE_config_file("config", "configs/pretrain.py")

@@ -20,15 +20,14 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 from absl import app, flags
-from bench_rooms import level_capacities, room_voxels, sequence_voxels
-from costs import Layer, map_of, network_layers
-from products import products_of
-from tile_search import tune
-from workloads import IN_CHANNELS, Network, make_network
-
-from kernels.implementation import compute_capability
-from kernels.sparse_conv import tile_table
-from kernels.sparse_conv.tile_table import read_table, write_table
+from benchmarks.costs import Layer, map_of, network_layers
+from benchmarks.products import products_of
+from benchmarks.rooms import level_capacities, room_voxels, sequence_voxels
+from benchmarks.tile_search import tune
+from benchmarks.workloads import IN_CHANNELS, Network, make_network
+from fourdc_jax.kernels.implementation import compute_capability
+from fourdc_jax.kernels.sparse_conv import tile_table
+from fourdc_jax.kernels.sparse_conv.tile_table import read_table, write_table
 
 NETWORKS = flags.DEFINE_multi_enum("network", ["3d", "4d"], ["3d", "4d"], "whose layers")
 ROWS = flags.DEFINE_multi_integer("rows", [102_400, 1_228_800], "voxels, of the 3D network")

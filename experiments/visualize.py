@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 from absl import app, flags
 
-from fourdc_jax.viz.curves import collect_curves, draw_curves, read_metrics
-from fourdc_jax.viz.features import draw_features
-from fourdc_jax.viz.hero import hero
 from fourdc_jax.viz.page import Picture, write_page
-from fourdc_jax.viz.sequence import draw_sequence
+from fourdc_jax.viz.pictures.features import draw_features
+from fourdc_jax.viz.pictures.hero import hero
+from fourdc_jax.viz.pictures.sequence import draw_sequence
+from fourdc_jax.viz.plots.curves import collect_curves, draw_curves, read_metrics
 
 WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run; pictures go to its pictures/")
 SEQUENCE = flags.DEFINE_list("sequence", [], ".npz files of make_sequences.py")

@@ -1,9 +1,9 @@
 """Hashed-coordinate sparse convolution: arrays in, arrays out."""
 
-from kernels.gather_rows import gather_rows
-from kernels.hash_table import HashTable, build_hash_table, lookup
-from kernels.implementation import Implementation
-from kernels.kernel_map import (
+from fourdc_jax.kernels.gather_rows import gather_rows
+from fourdc_jax.kernels.hash_table import HashTable, build_hash_table, lookup
+from fourdc_jax.kernels.implementation import Implementation
+from fourdc_jax.kernels.kernel_map import (
     Downsample,
     KernelMap,
     KernelType,
@@ -12,9 +12,9 @@ from kernels.kernel_map import (
     kernel_offsets,
     kernel_volume,
 )
-from kernels.padding import PAD_COORDINATE, valid_rows, zero_padding
-from kernels.sparse_conv import sparse_conv, strided_conv, transposed_conv
-from kernels.sparse_conv.moments import BlockMoments
+from fourdc_jax.kernels.padding import PAD_COORDINATE, valid_rows, zero_padding
+from fourdc_jax.kernels.sparse_conv import sparse_conv, strided_conv, transposed_conv
+from fourdc_jax.kernels.sparse_conv.moments import BlockMoments
 
 __all__ = [
     "PAD_COORDINATE",

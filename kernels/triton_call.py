@@ -20,12 +20,11 @@ import numpy as np
 import triton
 import triton.experimental.gluon  # the interpreter would import it when that fails
 import triton.language as tl
+from fourdc_jax.kernels.implementation import compute_capability
 from jax.custom_batching import custom_vmap
 from jaxtyping import Array
 from triton.runtime.interpreter import InterpretedFunction
 from triton.runtime.jit import JITFunction
-
-from kernels.implementation import compute_capability
 
 
 def jit(function: Callable[..., Any]) -> JITFunction:

@@ -5,9 +5,10 @@ import re
 from pathlib import Path
 
 import pytest
+from fixtures.paths import ROOT
 from ml_collections import ConfigDict
 
-FOLDER = Path(__file__).parents[1] / "configs"
+FOLDER = ROOT / "configs"
 FILES = sorted(path for path in FOLDER.glob("*.py") if path.name != "__init__.py")
 PLAIN = (bool, int, float, str, type(None))
 

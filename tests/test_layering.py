@@ -5,8 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).parents[1]
+from fixtures.paths import ROOT
 
 # Layer (longest matching prefix of the file's path) -> packages of this project it may import.
 PROJECT = {

@@ -12,7 +12,7 @@ import grain
 import numpy as np
 from absl import flags, logging
 
-from fourdc_jax.data.samples import Rejection
+from fourdc_jax.data.sequences.samples import Rejection
 
 
 @runtime_checkable

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int32
 
-from fourdc_jax.losses.simsiam import Term
+from fourdc_jax.losses.term import Term
 
 
 def cross_entropy(

@@ -7,11 +7,13 @@ divided once. The paper writes sums; what they are divided by is the caller's ch
 `Reduction`.
 """
 
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Float32
+
+from fourdc_jax.losses.term import Term
 
 Reduction = Literal["pairs", "sequences"]
 """What a sum is divided by: "pairs", every pair of features weighs the same whatever the scan and
@@ -22,13 +24,6 @@ StopGradient = Literal["prediction", "projection"]
 
 # Square of the smallest norm that is divided by, as in torch.nn.functional.cosine_similarity.
 MIN_SQUARE_NORM = 1e-16
-
-
-class Term(NamedTuple):
-    """A loss term before division."""
-
-    sum: Float32[Array, ""]
-    count: Float32[Array, ""]
 
 
 def frame_pair_loss(

@@ -9,7 +9,7 @@ from flax import linen as nn
 from jax import lax
 from jaxtyping import Array, Float, Float32, Int32, Shaped
 
-from fourdc_jax.models.contrast import NetworkParams, make_unet
+from fourdc_jax.models.backbone import NetworkParams, make_unet
 from fourdc_jax.models.unet import SparseUNet
 from fourdc_jax.sparse.layers import Pointwise
 from fourdc_jax.sparse.pyramid import Implementation, Pyramid

@@ -9,7 +9,7 @@ from flax import linen as nn
 from jax import lax
 from jaxtyping import Array, Float, Float32, Int32
 
-import kernels
+from fourdc_jax import kernels
 
 # Rows that share one shift while moments are accumulated. Short enough that XLA:CPU keeps the
 # accumulators in registers, which makes one pass of the two moments 2.5 times as fast as jnp.sum.

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, Int32
 
-import kernels
+from fourdc_jax import kernels
 from fourdc_jax.sparse.batch_norm import MaskedBatchNorm
 from fourdc_jax.sparse.initializers import minkowski_uniform
 

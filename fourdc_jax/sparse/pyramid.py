@@ -6,8 +6,8 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Int32
 
-import kernels
-from kernels import Implementation, KernelType
+from fourdc_jax import kernels
+from fourdc_jax.kernels import Implementation, KernelType
 
 
 @struct.dataclass

@@ -1,25 +1,16 @@
 """`<workdir>/config.json`: what a run was started with, and what may change when it resumes."""
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
 
+from fourdc_jax.files import write_atomically
+
 FILE = "config.json"
 FREE = ("total_steps", "log", "checkpoint", "eval")  # keys that do not alter the steps of a run
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Replaces a file at once: a reader, or a killed writer, never leaves half of it."""
-    draft = path.with_name(path.name + ".tmp")
-    with draft.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
 
 
 def write_config(workdir: Path, config: ConfigDict) -> None:

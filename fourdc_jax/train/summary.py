@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from fourdc_jax.train.run_config import write_atomically
+from fourdc_jax.files import write_atomically
 
 FILE = "summary.json"
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from tensorboardX import SummaryWriter
 
-from fourdc_jax.train.run_config import write_atomically
+from fourdc_jax.files import write_atomically
 
 FILE = "metrics.jsonl"
 

@@ -7,6 +7,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from fourdc_jax.files import write_atomically
+
 STYLE = """
 :root { --ink: #23252b; --muted: #6b7080; --line: #e4e6eb; --paper: #ffffff; --ground: #f6f7f9; }
 * { box-sizing: border-box; }
@@ -95,16 +97,14 @@ def write_page(
             f"<h2>Config</h2><details><summary>All values</summary><table>{rows}</table></details>"
         )
     path = workdir / "report.html"
-    draft = path.with_name(path.name + ".tmp")
-    draft.write_text(
+    write_atomically(
+        path,
         f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n"
         + "\n".join(body)
         + "\n</main>\n</body>\n</html>\n",
-        encoding="utf-8",
     )
-    draft.replace(path)
     return path
 
 

@@ -1,3 +1,3 @@
-from kernels.gather_rows.api import gather_rows
+from fourdc_jax.kernels.gather_rows.api import gather_rows
 
 __all__ = ["gather_rows"]

@@ -1,10 +1,9 @@
 """Reading rows of features, some of them several times, with a gradient that sums their readers."""
 
 import jax.numpy as jnp
+from fourdc_jax.kernels.gather_rows import xla
+from fourdc_jax.kernels.implementation import Implementation, resolve
 from jaxtyping import Array, Float, Int
-
-from kernels.gather_rows import xla
-from kernels.implementation import Implementation, resolve
 
 
 def gather_rows(
@@ -33,6 +32,6 @@ def gather_rows(
     resolved = resolve(implementation)
     if resolved == "xla":
         return xla.gather_rows(features, rows)
-    from kernels.gather_rows import triton
+    from fourdc_jax.kernels.gather_rows import triton
 
     return triton.gather_rows(features, rows, resolved)

@@ -6,11 +6,10 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 import triton.language as tl
+from fourdc_jax.kernels.gather_rows import xla
+from fourdc_jax.kernels.triton_call import jit, launch
 from jax import lax
 from jaxtyping import Array, Float, Int32
-
-from kernels.gather_rows import xla
-from kernels.triton_call import jit, launch
 
 ROWS = 32  # of a program
 COLUMNS = 128  # of a program, at most

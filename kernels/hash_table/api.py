@@ -1,12 +1,11 @@
 """Hash table over integer coordinates: coordinate -> row index."""
 
+from fourdc_jax.kernels.hash_table import xla
+from fourdc_jax.kernels.hash_table.slot_table import SlotTable, num_slots
+from fourdc_jax.kernels.hash_table.xla import HashTable
+from fourdc_jax.kernels.implementation import Implementation, resolve
+from fourdc_jax.kernels.padding import check_coords
 from jaxtyping import Array, Int32
-
-from kernels.hash_table import xla
-from kernels.hash_table.slot_table import SlotTable, num_slots
-from kernels.hash_table.xla import HashTable
-from kernels.implementation import Implementation, resolve
-from kernels.padding import check_coords
 
 
 def build_hash_table(
@@ -31,7 +30,7 @@ def build_hash_table(
     check_coords(coords, num_rows)
     if (resolved := resolve(implementation)) == "xla":
         return xla.build_hash_table(coords, num_rows)
-    from kernels.hash_table import triton
+    from fourdc_jax.kernels.hash_table import triton
 
     return triton.build_hash_table(coords, num_rows, resolved)
 
@@ -63,7 +62,7 @@ def lookup(
     check_table(table, coords, resolved)
     if resolved == "xla":
         return xla.find(table, tuple(queries.T))
-    from kernels.hash_table import triton
+    from fourdc_jax.kernels.hash_table import triton
 
     return triton.lookup(table, coords, queries, resolved)
 

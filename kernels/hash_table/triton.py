@@ -12,11 +12,10 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 import triton.language as tl
+from fourdc_jax.kernels.hash_table.slot_table import SlotTable, num_slots, tag_bits
+from fourdc_jax.kernels.padding import valid_rows
+from fourdc_jax.kernels.triton_call import jit, launch
 from jaxtyping import Array, Int32
-
-from kernels.hash_table.slot_table import SlotTable, num_slots, tag_bits
-from kernels.padding import valid_rows
-from kernels.triton_call import jit, launch
 
 INSERTED_ROWS = 32  # of a program of one warp: a long probe holds few rows up
 QUERIES = 128  # of a program of one warp, four independent probes a lane

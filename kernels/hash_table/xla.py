@@ -9,10 +9,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax.numpy as jnp
+from fourdc_jax.kernels.padding import valid_rows
 from jax import lax
 from jaxtyping import Array, Int32
-
-from kernels.padding import valid_rows
 
 
 class HashTable(NamedTuple):

@@ -1,6 +1,6 @@
-from kernels.kernel_map.api import build_kernel_map, downsample
-from kernels.kernel_map.maps import Downsample, KernelMap, PairLists
-from kernels.kernel_map.offsets import KernelType, kernel_offsets, kernel_volume
+from fourdc_jax.kernels.kernel_map.api import build_kernel_map, downsample
+from fourdc_jax.kernels.kernel_map.maps import Downsample, KernelMap, PairLists
+from fourdc_jax.kernels.kernel_map.offsets import KernelType, kernel_offsets, kernel_volume
 
 __all__ = [
     "Downsample",

@@ -1,14 +1,13 @@
 """Kernel maps: from coordinates to the neighbour tables that convolutions read."""
 
 import numpy as np
+from fourdc_jax.kernels.hash_table import HashTable, SlotTable, build_hash_table, check_table
+from fourdc_jax.kernels.implementation import Implementation, resolve
+from fourdc_jax.kernels.kernel_map import xla
+from fourdc_jax.kernels.kernel_map.maps import Downsample, KernelMap
+from fourdc_jax.kernels.kernel_map.offsets import KernelType, kernel_offsets
+from fourdc_jax.kernels.padding import check_coords
 from jaxtyping import Array, Int32
-
-from kernels.hash_table import HashTable, SlotTable, build_hash_table, check_table
-from kernels.implementation import Implementation, resolve
-from kernels.kernel_map import xla
-from kernels.kernel_map.maps import Downsample, KernelMap
-from kernels.kernel_map.offsets import KernelType, kernel_offsets
-from kernels.padding import check_coords
 
 
 def build_kernel_map(
@@ -53,7 +52,7 @@ def build_kernel_map(
     offsets = offsets * np.array(stride, np.int32)
     if resolved == "xla":
         return xla.build_kernel_map(coords, num_rows, offsets, table)
-    from kernels.kernel_map import triton
+    from fourdc_jax.kernels.kernel_map import triton
 
     return triton.build_kernel_map(coords, num_rows, offsets, table, resolved)
 
@@ -92,7 +91,7 @@ def downsample(
     tensor_stride = _per_axis(tensor_stride, dimension, "tensor_stride")
     if resolved == "xla":
         return xla.downsample(coords, num_rows, stride, tensor_stride, capacity)
-    from kernels.kernel_map import triton_downsample
+    from fourdc_jax.kernels.kernel_map import triton_downsample
 
     return triton_downsample.downsample(coords, num_rows, stride, tensor_stride, capacity, resolved)
 

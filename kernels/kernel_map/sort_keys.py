@@ -11,9 +11,8 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
+from fourdc_jax.kernels.kernel_map.offsets import SPATIAL_AXES
 from jaxtyping import Int32, UInt32
-
-from kernels.kernel_map.offsets import SPATIAL_AXES
 
 KEY_BITS = 32
 CHUNK_ROWS = 65536  # rows whose features stay in the GPU's cache while they are gathered

@@ -6,18 +6,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import triton.language as tl
+from fourdc_jax.kernels.hash_table import SlotTable
+from fourdc_jax.kernels.hash_table import xla as xla_hash_table
+from fourdc_jax.kernels.hash_table.slot_table import num_slots, tag_bits
+from fourdc_jax.kernels.hash_table.triton import find, hash_coords
+from fourdc_jax.kernels.kernel_map import xla
+from fourdc_jax.kernels.kernel_map.maps import KernelMap
+from fourdc_jax.kernels.kernel_map.sort_keys import submanifold_key
+from fourdc_jax.kernels.kernel_map.triton_pairs import BUCKET, list_pairs, num_buckets
+from fourdc_jax.kernels.kernel_map.triton_tiles import build_tiles, empty_tiles
+from fourdc_jax.kernels.triton_call import jit, launch
 from jaxtyping import Array, Int32
-
-from kernels.hash_table import SlotTable
-from kernels.hash_table import xla as xla_hash_table
-from kernels.hash_table.slot_table import num_slots, tag_bits
-from kernels.hash_table.triton import find, hash_coords
-from kernels.kernel_map import xla
-from kernels.kernel_map.maps import KernelMap
-from kernels.kernel_map.sort_keys import submanifold_key
-from kernels.kernel_map.triton_pairs import BUCKET, list_pairs, num_buckets
-from kernels.kernel_map.triton_tiles import build_tiles, empty_tiles
-from kernels.triton_call import jit, launch
 
 ROWS, OFFSETS = 32, 4  # of a program of one warp: four independent probes a lane
 

@@ -6,22 +6,21 @@ from typing import Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import triton.language as tl
-from jaxtyping import Array, Int32
-
-from kernels.hash_table.slot_table import num_slots, tag_bits
-from kernels.hash_table.triton import find, hash_coords, insert, no_shift
-from kernels.kernel_map import xla
-from kernels.kernel_map.maps import GRANULE, Downsample, Tiles
-from kernels.kernel_map.sort_keys import strided_key
-from kernels.kernel_map.triton_pairs import BUCKET, list_pairs, num_buckets, sum_range
-from kernels.kernel_map.triton_tiles import (
+from fourdc_jax.kernels.hash_table.slot_table import num_slots, tag_bits
+from fourdc_jax.kernels.hash_table.triton import find, hash_coords, insert, no_shift
+from fourdc_jax.kernels.kernel_map import xla
+from fourdc_jax.kernels.kernel_map.maps import GRANULE, Downsample, Tiles
+from fourdc_jax.kernels.kernel_map.sort_keys import strided_key
+from fourdc_jax.kernels.kernel_map.triton_pairs import BUCKET, list_pairs, num_buckets, sum_range
+from fourdc_jax.kernels.kernel_map.triton_tiles import (
     active_words,
     build_tiles,
     empty_tiles,
     padded_positions,
 )
-from kernels.padding import PAD_COORDINATE
-from kernels.triton_call import jit, launch
+from fourdc_jax.kernels.padding import PAD_COORDINATE
+from fourdc_jax.kernels.triton_call import jit, launch
+from jaxtyping import Array, Int32
 
 QUERIES = 128  # of a program of one warp, four independent probes a lane
 

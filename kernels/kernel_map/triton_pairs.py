@@ -5,10 +5,9 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 import triton.language as tl
+from fourdc_jax.kernels.kernel_map.maps import LARGEST_TILE, PairLists
+from fourdc_jax.kernels.triton_call import jit, launch
 from jaxtyping import Array, Int32
-
-from kernels.kernel_map.maps import LARGEST_TILE, PairLists
-from kernels.triton_call import jit, launch
 
 BUCKET = 1024  # rows whose pairs are counted together
 

@@ -5,12 +5,11 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 import triton.language as tl
+from fourdc_jax.kernels.kernel_map.maps import GRANULE, ROW_MULTIPLE, Tiles
+from fourdc_jax.kernels.kernel_map.sort_keys import SortKey
+from fourdc_jax.kernels.triton_call import jit, launch
 from jax import lax
 from jaxtyping import Array, Int32, UInt
-
-from kernels.kernel_map.maps import GRANULE, ROW_MULTIPLE, Tiles
-from kernels.kernel_map.sort_keys import SortKey
-from kernels.triton_call import jit, launch
 
 KEYS = 128  # of a program
 WORD_BITS = 32

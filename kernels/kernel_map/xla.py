@@ -4,12 +4,11 @@ import math
 
 import jax.numpy as jnp
 import numpy as np
+from fourdc_jax.kernels.hash_table.xla import HashTable, build_hash_table, find
+from fourdc_jax.kernels.kernel_map.maps import LARGEST_TILE, Downsample, KernelMap, PairLists
+from fourdc_jax.kernels.padding import PAD_COORDINATE, valid_rows
 from jax import lax
 from jaxtyping import Array, Int32
-
-from kernels.hash_table.xla import HashTable, build_hash_table, find
-from kernels.kernel_map.maps import LARGEST_TILE, Downsample, KernelMap, PairLists
-from kernels.padding import PAD_COORDINATE, valid_rows
 
 
 def build_kernel_map(

@@ -15,13 +15,12 @@ pass over the result. No gradient flows through moments.
 """
 
 import jax.numpy as jnp
+from fourdc_jax.kernels.implementation import Implementation, resolve
+from fourdc_jax.kernels.kernel_map.maps import Downsample, KernelMap, Tiles
+from fourdc_jax.kernels.padding import zero_padding
+from fourdc_jax.kernels.sparse_conv import xla
+from fourdc_jax.kernels.sparse_conv.moments import BlockMoments
 from jaxtyping import Array, Float
-
-from kernels.implementation import Implementation, resolve
-from kernels.kernel_map.maps import Downsample, KernelMap, Tiles
-from kernels.padding import zero_padding
-from kernels.sparse_conv import xla
-from kernels.sparse_conv.moments import BlockMoments
 
 Result = Float[Array, "m c_out"] | tuple[Float[Array, "m c_out"], BlockMoments | None]
 
@@ -51,7 +50,7 @@ def sparse_conv(
     if resolved == "xla":
         out = xla.sparse_conv(features, weights, kmap)
         return _finish(out, bias, kmap.num_rows, with_moments)
-    from kernels.sparse_conv import triton
+    from fourdc_jax.kernels.sparse_conv import triton
 
     _check_tiles(kmap.tiles, resolved)
     out, moments = triton.sparse_conv(features, weights, kmap, bias, with_moments, resolved)
@@ -82,7 +81,7 @@ def strided_conv(
     if resolved == "xla":
         out = xla.strided_conv(features, weights, down)
         return _finish(out, bias, down.num_rows, with_moments)
-    from kernels.sparse_conv import triton
+    from fourdc_jax.kernels.sparse_conv import triton
 
     _check_tiles(down.tiles, resolved)
     out, moments = triton.strided_conv(features, weights, down, bias, with_moments, resolved)
@@ -113,7 +112,7 @@ def transposed_conv(
     if resolved == "xla":
         out = xla.transposed_conv(features, weights, down)
         return _finish(out, bias, down.num_fine_rows, with_moments)
-    from kernels.sparse_conv import triton
+    from fourdc_jax.kernels.sparse_conv import triton
 
     _check_tiles(down.transposed_tiles, resolved)
     out, moments = triton.transposed_conv(features, weights, down, bias, with_moments, resolved)

@@ -10,7 +10,7 @@ from functools import cache
 from importlib import resources
 from typing import Literal, NamedTuple
 
-from kernels.kernel_map.maps import ROW_MULTIPLE
+from fourdc_jax.kernels.kernel_map.maps import ROW_MULTIPLE
 
 Operation = Literal["gemm", "weight_gradient", "narrow_conv", "narrow_weight_gradient"]
 OPERATIONS = ("gemm", "weight_gradient", "narrow_conv", "narrow_weight_gradient")

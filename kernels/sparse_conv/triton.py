@@ -10,20 +10,25 @@ from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int32
-
-from kernels.implementation import compute_capability
-from kernels.kernel_map.maps import Downsample, KernelMap, PairLists, Tiles
-from kernels.padding import zero_padding
-from kernels.sparse_conv.moments import BlockMoments
-from kernels.sparse_conv.tile_table import Operation, Problem, Tile, choose_tile, log2_of_rows
-from kernels.sparse_conv.triton_gemm import implicit_gemm
-from kernels.sparse_conv.triton_narrow import (
+from fourdc_jax.kernels.implementation import compute_capability
+from fourdc_jax.kernels.kernel_map.maps import Downsample, KernelMap, PairLists, Tiles
+from fourdc_jax.kernels.padding import zero_padding
+from fourdc_jax.kernels.sparse_conv.moments import BlockMoments
+from fourdc_jax.kernels.sparse_conv.tile_table import (
+    Operation,
+    Problem,
+    Tile,
+    choose_tile,
+    log2_of_rows,
+)
+from fourdc_jax.kernels.sparse_conv.triton_gemm import implicit_gemm
+from fourdc_jax.kernels.sparse_conv.triton_narrow import (
     NARROW_CHANNELS,
     narrow_conv,
     narrow_weight_gradient,
 )
-from kernels.sparse_conv.triton_weight_gradient import weight_gradient
+from fourdc_jax.kernels.sparse_conv.triton_weight_gradient import weight_gradient
+from jaxtyping import Array, Float, Int32
 
 # Without a GPU (in the interpreter) tiles are those of this architecture.
 INTERPRETED_ARCHITECTURE = 90

@@ -10,11 +10,10 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 import triton.language as tl
+from fourdc_jax.kernels.kernel_map.maps import GRANULE, ROW_MULTIPLE, Tiles
+from fourdc_jax.kernels.sparse_conv.tile_table import Tile, split_columns
+from fourdc_jax.kernels.triton_call import jit, launch
 from jaxtyping import Array, Float, Float32, Int32
-
-from kernels.kernel_map.maps import GRANULE, ROW_MULTIPLE, Tiles
-from kernels.sparse_conv.tile_table import Tile, split_columns
-from kernels.triton_call import jit, launch
 
 
 def implicit_gemm(

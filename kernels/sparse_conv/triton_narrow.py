@@ -11,11 +11,10 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 import triton.language as tl
+from fourdc_jax.kernels.sparse_conv.tile_table import Tile
+from fourdc_jax.kernels.sparse_conv.triton_gemm import needs_wide_index
+from fourdc_jax.kernels.triton_call import jit, launch
 from jaxtyping import Array, Float, Float32, Int32
-
-from kernels.sparse_conv.tile_table import Tile
-from kernels.sparse_conv.triton_gemm import needs_wide_index
-from kernels.triton_call import jit, launch
 
 NARROW_CHANNELS = 8
 

@@ -10,12 +10,11 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 import triton.language as tl
+from fourdc_jax.kernels.kernel_map.maps import PairLists
+from fourdc_jax.kernels.sparse_conv.tile_table import Tile, split_columns
+from fourdc_jax.kernels.sparse_conv.triton_gemm import gather, needs_wide_index
+from fourdc_jax.kernels.triton_call import jit, launch
 from jaxtyping import Array, Float, Float32, Int32
-
-from kernels.kernel_map.maps import PairLists
-from kernels.sparse_conv.tile_table import Tile, split_columns
-from kernels.sparse_conv.triton_gemm import gather, needs_wide_index
-from kernels.triton_call import jit, launch
 
 
 def weight_gradient(

@@ -5,10 +5,9 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+from fourdc_jax.kernels.kernel_map.maps import Downsample, KernelMap, PairLists
 from jax import lax
 from jaxtyping import Array, Float, Int32
-
-from kernels.kernel_map.maps import Downsample, KernelMap, PairLists
 
 # One matrix product over all offsets, missing neighbours included, is faster than exact pairs where
 # a pair is little work (few input channels) or there are few pairs (few rows).

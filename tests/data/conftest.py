@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
+from fourdc_jax.configs.pretrain import get_config
 
-from configs.pretrain import get_config
-from fourdc_jax.data.params import read_params
 from fourdc_jax.data.scan import Scan
-from fourdc_jax.data.sequences import SequenceParams, prepare_scan
+from fourdc_jax.data.sequences.sequence import SequenceParams, prepare_scan
 from fourdc_jax.data.shape import Shape
+from fourdc_jax.params import read_params
 
 
 def fill_box(rng, low, high, count):

@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 from absl import logging
 
-from fourdc_jax.data.augmentation import FrameTransformParams
-from fourdc_jax.data.batches import VoxelParams
-from fourdc_jax.data.capacity import CapacityParams, measure_capacity
 from fourdc_jax.data.loader import Batches, LoaderParams
-from fourdc_jax.data.params import read_params
-from fourdc_jax.data.samples import SampleMaker, SamplingParams
+from fourdc_jax.data.sequences.augmentation import FrameTransformParams
+from fourdc_jax.data.sequences.batches import VoxelParams
+from fourdc_jax.data.sequences.capacity import CapacityParams, measure_capacity
+from fourdc_jax.data.sequences.samples import SampleMaker, SamplingParams
+from fourdc_jax.params import read_params
 
 SHAPE = {"batch": 1, "local_devices": 2, "accumulate": 2, "in_channels": 1}
 

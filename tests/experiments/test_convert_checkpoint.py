@@ -7,13 +7,13 @@ import convert_checkpoint
 import jax
 import numpy as np
 import pytest
+from fourdc_jax.configs.segmentation import get_config
 from oracles.minkowski import random_state_dict
 from oracles.torch_save import save_archive, save_stream
 
-from configs.segmentation import get_config
-from fourdc_jax.models.minkowski_checkpoint import convert
-from fourdc_jax.tasks.segmentation_init import check_source
-from fourdc_jax.tasks.segmentation_params import read_segmentation_params
+from fourdc_jax.models.published.minkowski import convert
+from fourdc_jax.tasks.segmentation.params import read_segmentation_params
+from fourdc_jax.tasks.shared.backbone import check_source
 from fourdc_jax.train.transfer import transfer
 
 

@@ -7,12 +7,12 @@ from types import SimpleNamespace
 import evaluate
 import numpy as np
 import pytest
-from data.scene_values import DATA, build_scene
-from segmentation_tables import Group, format_classes, format_methods, format_spread
+from fixtures.scenes import DATA, build_scene
 
 from fourdc_jax.data.label_sets import LabelSet
 from fourdc_jax.evaluation.segmentation import scores
-from fourdc_jax.tasks.segmentation_inference import Record
+from fourdc_jax.results.tables import Group, format_classes, format_methods, format_spread
+from fourdc_jax.tasks.segmentation.inference import Record
 from fourdc_jax.train.checkpoints import Checkpoints, Retention
 from fourdc_jax.train.state import TrainState
 

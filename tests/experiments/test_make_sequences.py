@@ -1,10 +1,8 @@
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
-
-ROOT = Path(__file__).parents[2]
+from fixtures.paths import ROOT
 
 
 def run(folder, *arguments):

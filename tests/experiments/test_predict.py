@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import predict
 import pytest
-from data.scene_values import build_scene
+from fixtures.scenes import build_scene
 from matplotlib import image
 from plyfile import PlyData
 

@@ -10,15 +10,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from fourdc_jax.kernels.kernel_map.maps import KernelMap, Tiles
+from fourdc_jax.kernels.sparse_conv import triton_gemm, triton_narrow, triton_weight_gradient
+from fourdc_jax.kernels.sparse_conv.tile_table import Tile
+from fourdc_jax.kernels.sparse_conv.triton_gemm import implicit_gemm, needs_wide_index
+from fourdc_jax.kernels.sparse_conv.triton_narrow import narrow_conv, narrow_weight_gradient
+from fourdc_jax.kernels.sparse_conv.triton_weight_gradient import weight_gradient
 from oracles import dense
 
-import kernels
-from kernels.kernel_map.maps import KernelMap, Tiles
-from kernels.sparse_conv import triton_gemm, triton_narrow, triton_weight_gradient
-from kernels.sparse_conv.tile_table import Tile
-from kernels.sparse_conv.triton_gemm import implicit_gemm, needs_wide_index
-from kernels.sparse_conv.triton_narrow import narrow_conv, narrow_weight_gradient
-from kernels.sparse_conv.triton_weight_gradient import weight_gradient
+from fourdc_jax import kernels
 
 pytest.importorskip("triton")
 

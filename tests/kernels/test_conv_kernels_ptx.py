@@ -6,11 +6,11 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import pytest
-from compiled_kernels import LARGEST_SHARED_MEMORY, assemble, launched_kernels
+from fourdc_jax.kernels.compiled import LARGEST_SHARED_MEMORY, assemble, launched_kernels
+from fourdc_jax.kernels.implementation import lowering_for
+from fourdc_jax.kernels.sparse_conv.tile_table import read_table, table_text
 
-import kernels
-from kernels.implementation import lowering_for
-from kernels.sparse_conv.tile_table import read_table, table_text
+from fourdc_jax import kernels
 
 pytest.importorskip("jax_triton", reason="jax_triton cannot be imported", exc_type=ImportError)
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import kernels
+from fourdc_jax import kernels
 from fourdc_jax.data.procedural.rooms import make_room
 
 pytestmark = [

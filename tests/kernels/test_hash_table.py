@@ -4,11 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from fourdc_jax.kernels.hash_table.slot_table import num_slots, tag_bits
+from fourdc_jax.kernels.hash_table.xla import _bucket
 from oracles import dense
 
-import kernels
-from kernels.hash_table.slot_table import num_slots, tag_bits
-from kernels.hash_table.xla import _bucket
+from fourdc_jax import kernels
 
 interpreter = pytest.importorskip("triton.runtime.interpreter", reason="triton is not installed")
 

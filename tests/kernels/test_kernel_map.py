@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import dense
 
-import kernels
+from fourdc_jax import kernels
 
 build_table = jax.jit(kernels.build_hash_table)
 find = jax.jit(kernels.lookup)

@@ -6,16 +6,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from fourdc_jax.kernels.kernel_map.maps import GRANULE, ROW_MULTIPLE
+from fourdc_jax.kernels.kernel_map.sort_keys import strided_key, submanifold_key
 from oracles import dense
 
-import kernels
+from fourdc_jax import kernels
 from fourdc_jax.data.procedural.rooms import make_room
-from kernels.kernel_map.maps import GRANULE, ROW_MULTIPLE
-from kernels.kernel_map.sort_keys import strided_key, submanifold_key
 
 pytest.importorskip("triton", reason="triton is not installed")
 
-from kernels.kernel_map.triton_tiles import build_tiles
+from fourdc_jax.kernels.kernel_map.triton_tiles import build_tiles
 
 
 def build_map(coords, num_rows, implementation, **options):

@@ -5,10 +5,10 @@ import re
 import jax
 import jax.numpy as jnp
 import pytest
-from compiled_kernels import assemble, launched_kernels
+from fourdc_jax.kernels.compiled import assemble, launched_kernels
+from fourdc_jax.kernels.implementation import lowering_for
 
-import kernels
-from kernels.implementation import lowering_for
+from fourdc_jax import kernels
 
 pytest.importorskip("jax_triton", reason="jax_triton cannot be imported", exc_type=ImportError)
 

@@ -4,10 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from fourdc_jax.kernels.implementation import resolve
 from oracles import dense
 
-import kernels
-from kernels.implementation import resolve
+from fourdc_jax import kernels
 
 KERNELS = [
     (1, 3, "hypercube"), (1, 5, "hypercube"),

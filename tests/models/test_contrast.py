@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from fourdc_jax.losses.simsiam import cross_network_loss, frame_pair_loss
-from fourdc_jax.models.contrast import ContrastParams, NetworkParams, make_contrast
+from fourdc_jax.models.backbone import NetworkParams
+from fourdc_jax.models.contrast import ContrastParams, make_contrast
 from fourdc_jax.models.heads import Predictor
 from fourdc_jax.sparse.gather import gather_rows
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import traverse_util
 
-from fourdc_jax.models.contrast import NetworkParams
+from fourdc_jax.models.backbone import NetworkParams
 from fourdc_jax.models.segmenter import SegmenterParams, make_segmenter, receptive_radius
 
 CLASSES, ROWS = 3, (600, 600, 600, 600, 600)

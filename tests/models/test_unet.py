@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-import kernels
+from fourdc_jax import kernels
 from fourdc_jax.models.unet import SparseUNet
 
 EPSILON = 1e-5

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import kernels
+from fourdc_jax import kernels
 from fourdc_jax.sparse import batch_norm as module
 from fourdc_jax.sparse.batch_norm import (
     BLOCK_ROWS,

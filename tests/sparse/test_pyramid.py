@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-import kernels
+from fourdc_jax import kernels
 from fourdc_jax.sparse.batch_norm import MaskedBatchNorm
 from fourdc_jax.sparse.initializers import minkowski_uniform
 from fourdc_jax.sparse.layers import (

@@ -4,7 +4,7 @@ import os
 import signal
 
 import pytest
-from toy_training import toy_config, toy_task
+from fixtures.toy_training import toy_config, toy_task
 
 from fourdc_jax.train.checkpoints import find_step
 from fourdc_jax.train.loop import train

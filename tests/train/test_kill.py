@@ -1,7 +1,6 @@
 """Kill a run at any moment: the same command ends as if it had never been killed."""
 
 import os
-import pathlib
 import random
 import signal
 import subprocess
@@ -11,13 +10,14 @@ import time
 import jax
 import numpy as np
 import pytest
-from toy_training import toy_config, toy_task
+from fixtures.paths import ROOT
+from fixtures.toy_training import toy_config, toy_task
 
 from fourdc_jax.train.checkpoints import Checkpoints, Retention
 from fourdc_jax.train.loop import train
 from fourdc_jax.train.writers import read_history
 
-SCRIPT = pathlib.Path(__file__).with_name("toy_training.py")
+SCRIPT = ROOT / "tests/fixtures/toy_training.py"
 STEPS = 30
 
 

@@ -7,7 +7,7 @@ import signal
 import jax
 import numpy as np
 import pytest
-from toy_training import loss, toy_config, toy_task
+from fixtures.toy_training import loss, toy_config, toy_task
 
 from fourdc_jax.train.health import TrainingStopped
 from fourdc_jax.train.loop import train

@@ -1,7 +1,6 @@
 """Two processes on one machine train as one process with two devices does."""
 
 import os
-import pathlib
 import signal
 import socket
 import subprocess
@@ -10,13 +9,14 @@ import time
 
 import jax
 import numpy as np
-from toy_training import toy_config, toy_task
+from fixtures.paths import ROOT
+from fixtures.toy_training import toy_config, toy_task
 
 from fourdc_jax.train.checkpoints import load_variables
 from fourdc_jax.train.loop import train
 from fourdc_jax.train.writers import read_history
 
-SCRIPT = pathlib.Path(__file__).with_name("toy_training.py")
+SCRIPT = ROOT / "tests/fixtures/toy_training.py"
 STEPS = 24
 
 

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from toy_training import toy_config
+from fixtures.toy_training import toy_config
 
 from fourdc_jax.train.run_config import check_resumable, write_config
 

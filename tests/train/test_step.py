@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import optax
 import pytest
-from toy_training import init, loss, toy_config, toy_task
+from fixtures.toy_training import init, loss, toy_config, toy_task
 
 from fourdc_jax.train import parallel
 from fourdc_jax.train.loop import make_optimization

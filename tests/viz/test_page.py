@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fixtures.paths import ROOT
 
-from fourdc_jax.viz.curves import draw_curves
 from fourdc_jax.viz.page import Picture, write_page
+from fourdc_jax.viz.plots.curves import draw_curves
 
-ROOT = Path(__file__).parents[2]
 ROWS = [{"step": step, "total": -0.1 * step} for step in range(1, 4)]
 
 

@@ -1,0 +1,71 @@
+"""What `configs/segmentation.py` says, as parameters, for training and for prediction."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from fourdc_jax.data.scenes.from_config import SceneDataParams
+from fourdc_jax.models.segmenter import Segmenter, SegmenterParams, make_segmenter
+from fourdc_jax.params import read_params
+from fourdc_jax.tasks.shared.assemble import check_strides
+
+
+@dataclass(frozen=True)
+class EvaluationParams:
+    """Validation during training.
+
+    every: optimiser steps between two.
+    rotations: predictions averaged, of each scene turned about z in equal steps; 1 for none.
+    max_rows: voxels that run at a time, larger scenes are tiled; 0 for whole scenes.
+    """
+
+    every: int
+    rotations: int
+    max_rows: int
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for values that no evaluation can have."""
+        if self.every < 1:
+            raise ValueError(f"config.eval.every is {self.every}; it must be at least 1")
+        if self.rotations < 1:
+            raise ValueError(f"config.eval.rotations is {self.rotations}; it must be at least 1")
+        if self.max_rows < 0:
+            raise ValueError(f"config.eval.max_rows is {self.max_rows}; 0 is for whole scenes")
+
+
+@dataclass(frozen=True)
+class SegmentationParams:
+    """The parts of the config that are not the training loop's."""
+
+    data: SceneDataParams
+    model: SegmenterParams
+    eval: EvaluationParams
+    implementation: str
+
+    def make_model(
+        self, num_classes: int, capacities: tuple[int, ...], axis_name: str | None
+    ) -> Segmenter:
+        """The network, for batches of so many rows at the five levels.
+
+        Raises:
+          ValueError: as `make_segmenter`.
+        """
+        make = partial(make_segmenter, self.model, num_classes, capacities)
+        return make(axis_name=axis_name, implementation=self.implementation)
+
+
+def read_segmentation_params(config: Mapping[str, Any]) -> SegmentationParams:
+    """The parameters of plain values, a config's or those of config.json.
+
+    Raises:
+      ValueError: a key is missing or unknown, or a value is of the wrong type or impossible.
+    """
+    params = SegmentationParams(
+        data=read_params(SceneDataParams, config["data"], "config.data"),
+        model=read_params(SegmenterParams, config["model"], "config.model"),
+        eval=read_params(EvaluationParams, config["eval"], "config.eval"),
+        implementation=config["implementation"],
+    )
+    check_strides(params.data.voxels.strides)
+    return params

@@ -1,0 +1,162 @@
+"""Preparation of a cache: resumable, past damaged files, equal for any number of processes."""
+
+import importlib.util
+import json
+
+import numpy as np
+import pytest
+from fixtures.paths import ROOT
+
+from fourdc_jax.data.sources import cache, prepare
+from fourdc_jax.data.sources.source import open_scans, open_shapes
+
+REPOSITORY = ROOT
+REAL = REPOSITORY / "../shared/realdata"
+OPTIONS = {"scale": 1.0}
+
+
+def save_scan(path, seed=0):
+    np.save(path, np.random.default_rng(seed).uniform(0, 4, (1500, 3)).astype(np.float32))
+
+
+@pytest.fixture
+def raw(tmp_path):
+    """Three good scans, one empty, and one with a NaN that only reading finds."""
+    folder = tmp_path / "raw"
+    folder.mkdir()
+    for seed, name in enumerate("abc"):
+        save_scan(folder / f"{name}.npy", seed)
+    (folder / "empty.npy").touch()
+    np.save(folder / "nan.npy", np.full((1500, 3), np.nan))
+    return folder
+
+
+def run(raw, root, workers=0, options=OPTIONS, **extra):
+    source = open_scans(str(raw))
+    return prepare.prepare(
+        source, root, holds="scans", options=options, origin={}, workers=workers, **extra
+    )
+
+
+def test_damaged_files_are_listed_and_the_rest_is_converted(raw, tmp_path):
+    manifest = run(raw, tmp_path / "out")
+    assert [item["name"] for item in manifest["items"]] == ["a", "b", "c"]
+    assert manifest["num_points"] == 4500
+    failures = {failure["name"]: failure["error"] for failure in manifest["failures"]}
+    assert failures.keys() == {"empty", "nan"}
+    assert "empty.npy is empty" in failures["empty"]
+    assert "nan.npy: 1500 of 1500 points" in failures["nan"]
+    on_disk = cache.read_manifest(tmp_path / "out")
+    assert on_disk["complete"]
+    assert (on_disk["num_items"], on_disk["num_failures"]) == (3, 2)
+    assert all(len(item["sha256"]) == len(item["source_sha256"]) == 64 for item in on_disk["items"])
+    source = open_scans(str(tmp_path / "out"))
+    for name, scan in zip(source.names, source):
+        np.testing.assert_array_equal(scan.points, np.load(raw / f"{name}.npy"))
+
+
+def test_processes_change_nothing(raw, tmp_path):
+    run(raw, tmp_path / "one")
+    run(raw, tmp_path / "two", workers=2)
+    for file in ("manifest.json", "items/a.npz", "items/b.npz", "items/c.npz"):
+        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
+
+
+def test_only_what_changed_is_converted_again(raw, tmp_path):
+    root = tmp_path / "out"
+    assert run(raw, root)["num_skipped"] == 0
+    first = (root / "manifest.json").read_bytes()
+    assert run(raw, root)["num_skipped"] == 3
+    assert (root / "manifest.json").read_bytes() == first
+    save_scan(raw / "b.npy", 99)  # same size, other content
+    assert run(raw, root)["num_skipped"] == 2
+    np.testing.assert_array_equal(open_scans(str(root))[1].points, np.load(raw / "b.npy"))
+    item = cache.item_path(root, "c")
+    item.write_bytes(item.read_bytes()[:-100])  # a damaged cache is repaired
+    assert run(raw, root)["num_skipped"] == 2
+    assert run(raw, root, options={"scale": 2.0})["num_skipped"] == 0
+
+
+def test_a_killed_preparation_continues(raw, tmp_path):
+    root = tmp_path / "out"
+
+    def killed_after_two(outcomes):
+        for count, outcome in enumerate(outcomes):
+            if count == 2:
+                raise KeyboardInterrupt
+            yield outcome
+
+    with pytest.raises(KeyboardInterrupt):
+        run(raw, root, progress=killed_after_two)
+    (root / "items" / ".c.npz.123").write_bytes(b"half a file of a killed process")
+    with pytest.raises(ValueError, match="not finished"):
+        open_scans(str(root))
+    manifest = run(raw, root)
+    assert manifest["num_skipped"] >= 2
+    assert open_scans(str(root)).names == ["a", "b", "c"]
+    assert sorted(path.name for path in (root / "items").iterdir()) == ["a.npz", "b.npz", "c.npz"]
+
+
+def test_folders_that_cannot_be_used_are_refused_first(raw, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match=r"file/out cannot be written"):
+        run(raw, tmp_path / "file" / "out")
+    with pytest.raises(ValueError, match="holds other files"):
+        run(raw, raw)
+    run(raw, tmp_path / "scans")
+    with pytest.raises(ValueError, match="is a cache of scans"):
+        prepare.check_writable(tmp_path / "scans", "shapes", 0)
+    usage = prepare.shutil.disk_usage(tmp_path)._replace(free=10)
+    monkeypatch.setattr(prepare.shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(OSError, match="10 are free"):
+        run(raw, tmp_path / "other")
+
+
+def test_a_disk_that_fills_ends_the_preparation(raw, tmp_path, monkeypatch):
+    def full_disk(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(cache, "write_item", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        run(raw, tmp_path / "out")
+    assert not cache.read_manifest(tmp_path / "out")["complete"]
+
+
+def load_script():
+    path = REPOSITORY / "experiments" / "prepare_data.py"
+    spec = importlib.util.spec_from_file_location("prepare_data", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_script_on_scans(raw, tmp_path, capsys):
+    arguments = ["--kind", "scans", "--source", str(raw), "--out", str(tmp_path / "out")]
+    script = load_script()
+    assert script.main([*arguments, "--workers", "0"]) == 2
+    out, err = capsys.readouterr()
+    assert "3 scans, 4,500 points" in out
+    assert "failed: nan: " in err
+    assert script.main([*arguments, "--workers", "0", "--limit", "1"]) == 2  # "empty" is known
+    assert "1 scans" in capsys.readouterr().out
+    assert script.main([*arguments[:3], str(tmp_path / "none"), *arguments[4:]]) == 1
+    assert "does not exist" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="no real data beside the repository")
+def test_script_on_real_shapes(tmp_path, capsys):
+    arguments = ["--kind", "shapes", "--source", str(REAL / "shapes/modelnet"), "--workers", "0"]
+    arguments += ["--out", str(tmp_path / "out"), "--num-points", "300", "--seed", "3"]
+    script = load_script()
+    assert script.main([*arguments, "--categories", "chair", "sofa"]) == 0
+    capsys.readouterr()
+    assert script.main(arguments) == 0
+    assert "10 shapes, 3,000 points" in (out := capsys.readouterr().out)
+    assert "4 were there already" in out
+    cached = open_shapes(str(tmp_path / "out"), num_points=300)
+    direct = open_shapes(str(REAL / "shapes/modelnet"), num_points=300, seed=3)
+    assert cached.names == direct.names
+    for ours, theirs in zip(cached, direct):
+        np.testing.assert_array_equal(ours.points, theirs.points)
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert manifest["origin"]["source"].endswith("modelnet")
