@@ -95,7 +95,8 @@ def feature_std(
     with count 1, so that dividing the sums over devices leaves it as it is; count 0 without tracks.
     """
     covariance, counted = _covariance(z, present, axis_name)
-    return Term(jnp.mean(jnp.sqrt(jnp.maximum(jnp.diagonal(covariance), 0))), counted)
+    variances = jnp.sum(covariance * jnp.eye(len(covariance)), axis=0)  # (c,), without a gather
+    return Term(jnp.mean(jnp.sqrt(jnp.maximum(variances, 0))), counted)
 
 
 def feature_rank(
