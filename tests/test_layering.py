@@ -72,6 +72,8 @@ ONLY_IN = {
     "jax_triton": ["kernels/triton_call.py"],
     "triton": ["kernels/triton_call.py"],
     "triton.language": ["kernels/triton_call.py", "kernels/*/triton*.py"],
+    "numba": ["kernels/cpu_*.py", "kernels/*/cpu*.py"],
+    "llvmlite": ["kernels/cpu_*.py", "kernels/*/cpu*.py"],
     "jax.pmap": ["fourdc_jax/train/parallel.py"],
     "importlib.import_module": [],  # no module is chosen by a string
 }
