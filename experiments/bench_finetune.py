@@ -15,54 +15,35 @@ two times a step.
     memory      most in use at a time: of the first GPU, or of the process on a CPU
 """
 
-import itertools
-import json
+import argparse
 import tempfile
-import time
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from absl import app, flags
-from benchmarks.timing import peak_memory_gib, time_interleaved
-from ml_collections import ConfigDict, config_flags
+from benchmarks.finetune_times import describe, time_loader, time_steps
+from benchmarks.flags import add_timing_flags, write_numbers
+from benchmarks.timing import peak_memory_gib
 
 from fourdc_jax.tasks.segmentation.task import create_task
-from fourdc_jax.train import loop, parallel
-from fourdc_jax.train.state import make_state_initializer
-from fourdc_jax.train.step import make_train_step
-from fourdc_jax.train.task import Batch, Task
-
-CONFIG = config_flags.DEFINE_config_file("config", "configs/segmentation.py", lock_config=True)
-BATCHES = flags.DEFINE_integer("batches", 8, "batches the loader is timed on", lower_bound=1)
-ROUNDS = flags.DEFINE_integer("rounds", 10, "timed steps", lower_bound=1)
-OUTPUT = flags.DEFINE_string("output", None, "JSON file of all numbers")
-
-KEPT = 4  # batches that the steps run on in turns
+from fourdc_jax.train import command
+from fourdc_jax.train.command_line import at_least
 
 
-class Loaded(NamedTuple):
-    """What the loader did.
-
-    Attributes:
-      batches: the first ones.
-      first_seconds: until the first batch: processes start, scenes are read.
-      seconds: a batch, after that.
-    """
-
-    batches: list[Batch]
-    first_seconds: float
-    seconds: float
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--batches", type=at_least(1), default=8, help="batches the loader is timed on")
+    add_timing_flags(parser, rounds=10)
 
 
-def main(_: list[str]) -> None:
-    config = CONFIG.value
+def main(args: argparse.Namespace) -> None:
+    """Times the loader, then the steps."""
+    config = args.config
     device = jax.devices()[0].device_kind
     with tempfile.TemporaryDirectory() as folder:
         task = create_task(config, Path(folder))
-    loaded = time_loader(task, BATCHES.value)
-    compile_seconds, step_seconds = time_steps(task, config, loaded.batches, ROUNDS.value)
+    loaded = time_loader(task, args.batches)
+    compile_seconds, step_seconds = time_steps(task, config, loaded.batches, args.rounds)
     rows = [batch["num_rows"].sum() for batch in loaded.batches]
     results = {
         "device": device,
@@ -79,67 +60,8 @@ def main(_: list[str]) -> None:
         "memory_gib": peak_memory_gib(),
     }
     print(describe(results, task.unit, config.data.num_workers))
-    if OUTPUT.value:
-        with open(OUTPUT.value, "w") as file:
-            json.dump(results, file, indent=1)
-
-
-def time_loader(task: Task, count: int) -> Loaded:
-    """Makes `count` batches after the first one, which nobody computes on."""
-    start = time.perf_counter()
-    batches = task.batches(None)
-    try:
-        kept = [next(batches)]
-        first_seconds = time.perf_counter() - start
-        start = time.perf_counter()
-        for _ in range(count):
-            batch = next(batches)
-            if len(kept) < KEPT:
-                kept.append(batch)
-        return Loaded(kept, first_seconds, (time.perf_counter() - start) / count)
-    finally:
-        batches.close()
-
-
-def time_steps(
-    task: Task, config: ConfigDict, batches: list[Batch], rounds: int
-) -> tuple[float, float]:
-    """Seconds to compile a training step from fresh weights, and the median seconds of one."""
-    schedule, optimizer = loop.make_optimization(config)
-    step = parallel.parallelize(make_train_step(task, optimizer, schedule, parallel.AXIS))
-    initialize = jax.jit(make_state_initializer(task, optimizer, config.seed))
-    micro_batch = jax.tree.map(lambda leaf: leaf[0, 0], batches[0])
-    state = parallel.replicate(initialize(micro_batch))
-    stop = parallel.on_every_device(False)
-    start = time.perf_counter()
-    compiled = step.lower(state, batches[0], stop).compile()
-    compile_seconds = time.perf_counter() - start
-    newest, turns = [state], itertools.cycle(batches)
-
-    def run(repeats: int) -> None:
-        for _ in range(repeats):
-            newest[0], _ = compiled(newest[0], next(turns), stop)
-        jax.block_until_ready(newest[0])
-
-    return compile_seconds, time_interleaved({"step": run}, rounds)["step"]
-
-
-def describe(results: dict[str, Any], unit: str, num_workers: int) -> str:
-    """The numbers for people, one a line."""
-    workers = f"{num_workers} worker processes" if num_workers else "one thread"
-    lines = [
-        f"{results['device']}, {results['devices']} device(s), jax {results['jax']}",
-        f"batch      {results['batch_size']} {unit}, {results['voxels']:,.0f} voxels in "
-        f"{results['rows']:,} rows",
-        f"loader     {results['loader_samples_per_second']:.2f} samples/s by {workers}; first "
-        f"batch after {results['first_batch_seconds']:.1f} s",
-        f"compile    {results['compile_seconds']:.1f} s",
-        f"step       {results['step_seconds']:.3f} s, {results['step_samples_per_second']:.2f} "
-        "samples/s",
-        f"memory     {results['memory_gib']:.2f} GiB",
-    ]
-    return "\n".join(lines)
+    write_numbers(args.output, results)
 
 
 if __name__ == "__main__":
-    app.run(main)
+    command.run(main, __doc__, add_flags, config="configs/segmentation.py")

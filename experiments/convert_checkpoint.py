@@ -14,7 +14,6 @@ classifier: --config.init_new='("classifier/.*", "encoder_3d/unet/stem_conv/kern
 """
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from ml_collections import ConfigDict
 
 from fourdc_jax.models.published.minkowski import Conversion, convert, describe
 from fourdc_jax.models.published.torch_files import read_torch_file
+from fourdc_jax.train import command
 from fourdc_jax.train.checkpoints import FOLDER, Checkpoints, Retention
 from fourdc_jax.train.run_config import write_config
 from fourdc_jax.train.state import TrainState, count_parameters
@@ -30,11 +30,7 @@ from fourdc_jax.train.state import TrainState, count_parameters
 LISTED = 8  # names of a group that are printed
 
 
-def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def add_flags(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--input", required=True, type=Path, help="the .pth file")
     add("--out", required=True, type=Path, help="new folder for the checkpoint")
@@ -46,7 +42,6 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         "SpatioTemporalSegmentation) or hypercube (MinkowskiEngine's examples)",
     )
     add("--constant-input", action="store_true", help="trained on ones: merge input channels")
-    return parser.parse_args(arguments)
 
 
 def find_state_dict(content: Any) -> dict[str, np.ndarray]:
@@ -118,27 +113,21 @@ def report(conversion: Conversion) -> str:
     return "\n  ".join(lines)
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(args: argparse.Namespace) -> None:
     """Convert one file and print what became of its arrays."""
-    args = parse_arguments(arguments)
+    content = read_torch_file(args.input)
     try:
-        content = read_torch_file(args.input)
-        try:
-            conversion = convert(
-                find_state_dict(content),
-                block_kernels=args.block_kernels,
-                constant_input=args.constant_input,
-            )
-        except ValueError as error:
-            raise ValueError(f"{args.input}: {error}") from error
-        save(conversion, args.out)
-    except (ValueError, OSError) as error:
-        print(f"convert_checkpoint: {error}", file=sys.stderr)
-        return 1
+        conversion = convert(
+            find_state_dict(content),
+            block_kernels=args.block_kernels,
+            constant_input=args.constant_input,
+        )
+    except ValueError as error:
+        raise ValueError(f"{args.input}: {error}") from error
+    save(conversion, args.out)
     print(f"{args.input}: {report(conversion)}")
     print(f"Start from it with --config.init={args.out}")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command.run(main, __doc__, add_flags)

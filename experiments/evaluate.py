@@ -18,11 +18,9 @@ the prediction of its voxel, the nearest one.
 import argparse
 import functools
 import re
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import jax
 import numpy as np
 from tqdm import tqdm
 
@@ -38,8 +36,8 @@ from fourdc_jax.results.tables import (
     label_groups,
 )
 from fourdc_jax.tasks.segmentation.inference import load_predictor
-from fourdc_jax.train import compilation_cache
-from fourdc_jax.train.memory import is_out_of_memory
+from fourdc_jax.train import command
+from fourdc_jax.train.command_line import at_least
 from fourdc_jax.viz.page import Picture, write_page
 from fourdc_jax.viz.pictures.segmentation import LabelledScene, draw_segmentation
 from fourdc_jax.viz.plots.confusion import draw_confusion
@@ -48,21 +46,17 @@ from fourdc_jax.viz.plots.label_efficiency import draw_label_efficiency
 TRUTH = "Ground truth"  # heading of its column
 
 
-def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def add_flags(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--workdirs", nargs="+", type=Path, required=True, help="of finished runs")
     add("--names", nargs="+", help="of their methods, one a workdir")
     add("--out", type=Path, help="folder of tables and pictures")
     add("--which", default="best", choices=("best", "last"), help="checkpoint of the runs")
-    add("--rotations", type=int, default=1, help="turns about z whose mean is taken")
-    add("--max-rows", type=int, help="voxels of a tile; by default what fits")
-    add("--scenes", type=int, default=3, help="validation scenes that are drawn")
+    add("--rotations", type=at_least(1), default=1, help="turns about z whose mean is taken")
+    add("--max-rows", type=at_least(1), help="voxels of a tile; by default what fits")
+    add("--scenes", type=at_least(0), default=3, help="validation scenes that are drawn")
     add("--again", action="store_true", help="evaluate even where results are stored")
-    return parser.parse_args(arguments)
+    command.add_cache_flag(parser)
 
 
 def read_runs(workdirs: Sequence[Path], names: Sequence[str] | None) -> list[Run]:
@@ -125,8 +119,9 @@ def draw_pictures(
     return pictures
 
 
-def compare_runs(args: argparse.Namespace) -> None:
+def main(args: argparse.Namespace) -> None:
     """Evaluates all runs, prints the tables and writes everything."""
+    command.enable_cache(args)
     runs = read_runs(args.workdirs, args.names)
     out = args.out or args.workdirs[0] / "evaluation"
     scenes, classes = open_validation(runs[0]), runs[0].record.classes
@@ -167,22 +162,5 @@ def compare_runs(args: argparse.Namespace) -> None:
     print(f"\nwrote {page}")
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Compare runs; wrong input ends in a sentence."""
-    args = parse_arguments(arguments)
-    try:
-        compare_runs(args)
-    except (ValueError, OSError) as error:
-        print(f"evaluate: {error}", file=sys.stderr)
-        return 1
-    except (MemoryError, jax.errors.JaxRuntimeError) as error:
-        if not is_out_of_memory(error):
-            raise
-        print(f"evaluate: too little memory, even for small tiles: {error}", file=sys.stderr)
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
-    compilation_cache.enable(str(compilation_cache.default_folder()), min_compile_seconds=1.0)
-    sys.exit(main())
+    command.run(main, __doc__, add_flags, less_memory="lower --max-rows")

@@ -10,13 +10,12 @@ the 3D frames are moved (ids below `num_scene_points` are scan points, the rest 
 file is read back and all constraints of section 3.3 are recomputed from it.
 """
 
+import argparse
 import time
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
-from absl import app, flags
-from ml_collections import config_flags
 from tqdm import tqdm
 
 from fourdc_jax.data.sequences.checks import check_sequence
@@ -24,21 +23,24 @@ from fourdc_jax.data.sequences.floor_map import FloorMap, find_candidates
 from fourdc_jax.data.sequences.from_config import open_samples
 from fourdc_jax.data.sequences.samples import SampleReport
 from fourdc_jax.data.sequences.sequence import Sequence, save_sequence
+from fourdc_jax.train import command
+from fourdc_jax.train.command_line import at_least
 from fourdc_jax.viz.pictures.trajectory import draw_trajectory_map
 
-CONFIG = config_flags.DEFINE_config_file("config", "configs/pretrain.py", lock_config=True)
-NUM = flags.DEFINE_integer("num", 20, "sequences to write", lower_bound=1)
-OUT = flags.DEFINE_string("out", None, "folder to write them to", required=True)
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--num", type=at_least(1), default=20, help="sequences to write")
+    parser.add_argument("--out", required=True, type=Path, help="folder to write them to")
 
 
-def main(_: list[str]) -> None:
-    config = CONFIG.value
-    folder = Path(OUT.value)
+def main(args: argparse.Namespace) -> int:
+    """Writes the sequences, checks and counts them; 1 where one breaks a constraint."""
+    config, folder = args.config, args.out.expanduser()
     folder.mkdir(parents=True, exist_ok=True)
     maker = open_samples(config.data.to_dict(), config.sequence.to_dict(), config.seed)
     maps = {}
     reports, broken, seconds = [], [], 0.0
-    for number in tqdm(range(NUM.value), unit="sequence"):
+    for number in tqdm(range(args.num), unit="sequence"):
         index = pick_index(number, len(maker.scans), len(maker))
         start = time.process_time()
         sequence, report = maker.make_sequence(number // len(maker), index)
@@ -52,9 +54,11 @@ def main(_: list[str]) -> None:
         draw_map(sequence, maps[sequence.scan], path.with_suffix(".png"))
         reports.append(report)
     print_statistics(reports, seconds)
-    if broken:
-        raise SystemExit("\n".join(["constraints broken:", *broken]))
-    print(f"{len(reports)} files in {folder}: all constraints hold")
+    for problem in broken:
+        command.tell(f"error: a constraint is broken: {problem}")
+    if not broken:
+        print(f"{len(reports)} files in {folder}: all constraints hold")
+    return bool(broken)
 
 
 def pick_index(number: int, num_scans: int, length: int) -> int:
@@ -103,4 +107,4 @@ def print_statistics(reports: list[SampleReport], seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    command.run(main, __doc__, add_flags, config="configs/pretrain.py")

@@ -14,11 +14,9 @@ predicted in overlapping tiles.
 """
 
 import argparse
-import sys
 import time
 from pathlib import Path
 
-import jax
 import numpy as np
 
 from fourdc_jax.data.exports import write_labelled_ply
@@ -26,29 +24,25 @@ from fourdc_jax.data.label_sets import LabelSet
 from fourdc_jax.data.scan import Scan
 from fourdc_jax.data.sources.source import Source, open_scans
 from fourdc_jax.tasks.segmentation.inference import load_predictor
-from fourdc_jax.train import compilation_cache
-from fourdc_jax.train.memory import is_out_of_memory
+from fourdc_jax.train import command
+from fourdc_jax.train.command_line import at_least, positive
 from fourdc_jax.viz.pictures.segmentation import LabelledScene, draw_segmentation, paint_classes
 
 LEAST_POINTS = 4  # of a scan that has a picture
 NAMED = 5  # classes in the line that tells of a scan
 
 
-def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def add_flags(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--task", choices=("segmentation",), required=True)
     add("--checkpoint", type=Path, required=True, help="workdir of the run")
     add("--input", nargs="+", required=True, help="files or folders of scans")
     add("--out", type=Path, required=True, help=".ply file, or a folder for several scans")
     add("--which", default="best", choices=("best", "last"), help="checkpoint of the run")
-    add("--rotations", type=int, default=1, help="turns about z whose mean is taken")
-    add("--max-rows", type=int, help="voxels of a tile; by default what fits")
-    add("--scale", type=float, default=1.0, help="unit of the files in metres, 0.001 for mm")
-    return parser.parse_args(arguments)
+    add("--rotations", type=at_least(1), default=1, help="turns about z whose mean is taken")
+    add("--max-rows", type=at_least(1), help="voxels of a tile; by default what fits")
+    add("--scale", type=positive, default=1.0, help="unit of the files in metres, 0.001 for mm")
+    command.add_cache_flag(parser)
 
 
 def open_inputs(specs: list[str], scale: float) -> tuple[list[tuple[str, Source, int]], list[str]]:
@@ -103,36 +97,30 @@ def write_prediction(scan: Scan, probabilities: np.ndarray, classes: LabelSet, p
     return ", ".join(f"{classes.names[c]} {shares[c]:.0%}" for c in commonest if shares[c] > 0)
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(args: argparse.Namespace) -> int:
     """Predict every scan that can be read; tell at the end of those that cannot."""
-    args = parse_arguments(arguments)
-    try:
-        options = {"max_rows": args.max_rows, "rotations": args.rotations}
-        predictor = load_predictor(args.checkpoint, which=args.which, **options)
-        scans, failures = open_inputs(args.input, args.scale)
-        paths = choose_paths([name for name, *_ in scans], args.out)
-    except (ValueError, OSError) as error:
-        print(f"predict: {error}", file=sys.stderr)
-        return 1
+    command.enable_cache(args)
+    options = {"max_rows": args.max_rows, "rotations": args.rotations}
+    predictor = load_predictor(args.checkpoint, which=args.which, **options)
+    scans, failures = open_inputs(args.input, args.scale)
+    paths = choose_paths([name for name, *_ in scans], args.out)
     for (name, source, index), path in zip(scans, paths):
         start = time.monotonic()
         try:
             scan = source[index]
             found = write_prediction(scan, predictor.predict(scan), predictor.classes, path)
-        except (ValueError, OSError) as error:
-            failures.append(f"{name}: {error}")
-        except (MemoryError, jax.errors.JaxRuntimeError) as error:
-            if not is_out_of_memory(error):
+        except Exception as error:
+            sentence = command.explain(error, "lower --max-rows")
+            if sentence is None:
                 raise
-            failures.append(f"{name}: too little memory, even for small tiles: {error}")
+            failures.append(f"{name}: {sentence}")
         else:
             seconds = time.monotonic() - start
             print(f"{path}: {len(scan.points):,} points in {seconds:.1f} s: {found}", flush=True)
     for failure in failures:
-        print(f"predict: {failure}", file=sys.stderr)
+        command.tell(f"error: {failure}")
     return bool(failures)
 
 
 if __name__ == "__main__":
-    compilation_cache.enable(str(compilation_cache.default_folder()), min_compile_seconds=1.0)
-    sys.exit(main())
+    command.run(main, __doc__, add_flags, less_memory="lower --max-rows")

@@ -14,7 +14,6 @@ files failed.
 import argparse
 import logging
 import os
-import sys
 from collections.abc import Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
@@ -24,35 +23,39 @@ from tqdm import tqdm
 
 from fourdc_jax.data.sources.prepare import prepare
 from fourdc_jax.data.sources.source import Source, open_scans, open_shapes
+from fourdc_jax.train import command
+from fourdc_jax.train.command_line import at_least, positive
 
 # The arguments that say where the items came from, without changing how one is read.
 ORIGIN = ("source", "split_file", "split", "categories", "limit")
 
 
-def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def add_flags(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--kind", required=True, choices=("scans", "shapes"))
     add("--source", required=True, help="folder, file or procedural:N")
     add("--out", required=True, type=Path, help="the cache's folder")
     add("--split-file", default="", help="names to convert, one a line")
-    add("--workers", type=int, default=os.cpu_count() or 1, help="processes; 0: this one")
-    add("--limit", type=int, default=0, help="convert the first so many only")
+    add(
+        "--workers",
+        type=at_least(0),
+        default=os.cpu_count() or 1,
+        help="processes; 0: this one",
+    )
+    add("--limit", type=at_least(0), default=0, help="convert the first so many only")
     add("--seed", type=int, default=0, help="of surface samples and procedural items")
     scans = parser.add_argument_group("scans")
     scans.add_argument("--no-align", action="store_true", help="ignore ScanNet's axisAlignment")
-    scans.add_argument("--scale", type=float, default=1.0, help="file unit in metres")
-    scans.add_argument("--min-points", type=int, default=1000)
+    scans.add_argument("--scale", type=positive, default=1.0, help="file unit in metres")
+    scans.add_argument("--min-points", type=at_least(1), default=1000)
     scans.add_argument("--label-table", nargs="*", default=[], help="ScanNet's .tsv tables")
     shapes = parser.add_argument_group("shapes")
-    shapes.add_argument("--num-points", type=int, default=4096, help="sampled on each surface")
+    shapes.add_argument(
+        "--num-points", type=at_least(1), default=4096, help="sampled on each surface"
+    )
     shapes.add_argument("--categories", nargs="*", default=[], help="default: all")
     shapes.add_argument("--split", default="", choices=("", "train", "val", "test"))
     shapes.add_argument("--up", default="auto", choices=("auto", "y", "z"))
-    return parser.parse_args(arguments)
 
 
 def open_source(args: argparse.Namespace) -> tuple[Source, dict]:
@@ -90,13 +93,11 @@ def show_progress(outcomes: Iterable[dict], total: int, unit: str) -> Iterator[d
             yield outcome
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(args: argparse.Namespace) -> int:
     """Prepare a cache and print what became of it."""
-    args = parse_arguments(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    source, options = open_source(args)
     try:
-        source, options = open_source(args)
-        bar = partial(show_progress, total=len(source), unit=args.kind[:-1])
         manifest = prepare(
             source,
             args.out,
@@ -104,26 +105,22 @@ def main(arguments: list[str] | None = None) -> int:
             options=options,
             origin={key: getattr(args, key) for key in ORIGIN},
             workers=args.workers,
-            progress=bar,
+            progress=partial(show_progress, total=len(source), unit=args.kind[:-1]),
         )
-    except (ValueError, OSError) as error:
-        print(f"prepare_data: {error}", file=sys.stderr)
-        return 1
-    except BrokenProcessPool:
-        print("prepare_data: a process was killed, by lack of memory?", end=" ", file=sys.stderr)
-        print("Run again with fewer --workers; it continues.", file=sys.stderr)
-        return 1
+    except BrokenProcessPool as error:
+        raise ValueError(
+            "a process was killed, by lack of memory? Run again with fewer --workers; it continues."
+        ) from error
     except KeyboardInterrupt:
-        print("interrupted: run the same command to continue", file=sys.stderr)
-        return 130
+        raise KeyboardInterrupt("run the same command to continue") from None
     print(
         f"{args.out}: {manifest['num_items']} {args.kind}, {manifest['num_points']:,} points, "
         f"{manifest['bytes'] / 2**20:.1f} MiB; {manifest['num_skipped']} were there already"
     )
     for failure in manifest["failures"]:
-        print(f"failed: {failure['name']}: {failure['error']}", file=sys.stderr)
+        command.tell(f"failed: {failure['name']}: {failure['error']}")
     return 2 if manifest["failures"] else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command.run(main, __doc__, add_flags, less_memory="choose fewer --workers")

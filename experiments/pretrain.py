@@ -6,21 +6,18 @@ The same command resumes. Several processes: add --coordinator=host:port --num_p
 --process_index=I on each.
 """
 
-from ml_collections import config_flags
+import argparse
 
 from fourdc_jax.tasks.pretrain import task as pretrain
 from fourdc_jax.train import command, loop, preflight
 
-CONFIG = config_flags.DEFINE_config_file("config", "configs/pretrain.py")
-command.define_flags()
 
-
-def main() -> None:
-    """Flags, config, task, training."""
-    workdir = command.start()
+def main(args: argparse.Namespace) -> None:
+    """Config, task, training."""
+    workdir = command.start(args)
     preflight.check_workdir(workdir)
-    loop.train(pretrain.create_task(CONFIG.value), CONFIG.value, workdir)
+    loop.train(pretrain.create_task(args.config), args.config, workdir)
 
 
 if __name__ == "__main__":
-    command.run(main)
+    command.run(main, __doc__, command.add_run_flags, config="configs/pretrain.py")

@@ -12,87 +12,92 @@ The table is merged into kernels/sparse_conv/tiles.json after every layer: a run
 keeps its results, and the next one goes on with what is missing, unless `--again`.
 """
 
+import argparse
 import itertools
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import jax
-import jax.numpy as jnp
-from absl import app, flags
-from benchmarks.costs import Layer, map_of, network_layers
+from benchmarks.costs import map_of
+from benchmarks.flags import DTYPES
 from benchmarks.products import products_of
 from benchmarks.rooms import level_capacities, room_voxels, sequence_voxels
-from benchmarks.tile_search import tune
-from benchmarks.workloads import IN_CHANNELS, Network, make_network
+from benchmarks.tile_search import layers_to_tune, tune
+from benchmarks.workloads import Network, make_network
 from fourdc_jax.kernels.implementation import compute_capability
 from fourdc_jax.kernels.sparse_conv import tile_table
 from fourdc_jax.kernels.sparse_conv.tile_table import read_table, write_table
 
-NETWORKS = flags.DEFINE_multi_enum("network", ["3d", "4d"], ["3d", "4d"], "whose layers")
-ROWS = flags.DEFINE_multi_integer("rows", [102_400, 1_228_800], "voxels, of the 3D network")
-SEQUENCE_ROWS = flags.DEFINE_multi_integer("sequence_rows", [409_600], "voxels, of the 4D network")
-VOXEL = flags.DEFINE_float("voxel", 0.02, "metres")
-DTYPES = flags.DEFINE_multi_enum(
-    "dtype", ["bfloat16"], ["bfloat16", "float16", "float32"], "of features"
-)
-ROUNDS = flags.DEFINE_integer("rounds", 5, "timed rounds of each tile", lower_bound=1)
-SECONDS = flags.DEFINE_float("seconds", float("inf"), "stop with what was found after so long")
-AGAIN = flags.DEFINE_bool("again", False, "also problems that the table holds")
-DRY_RUN = flags.DEFINE_bool("dry_run", False, "print the table's text, write nothing")
+from fourdc_jax.train import command
+from fourdc_jax.train.command_line import at_least, positive
 
 ROOM_ROWS = 102_400
 
 
-def main(_: list[str]) -> None:
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    add, several = parser.add_argument, {"nargs": "+", "action": "extend"}
+    add("--network", choices=("3d", "4d"), **several, help="whose layers; default: both")
+    add(
+        "--rows",
+        type=at_least(1),
+        **several,
+        help="voxels, of the 3D network; default: 102400 1228800",
+    )
+    add(
+        "--sequence-rows",
+        type=at_least(4),
+        **several,
+        help="voxels, of the 4D network; default: 409600",
+    )
+    add("--voxel", type=positive, default=0.02, help="metres")
+    add("--dtype", choices=DTYPES, **several, help="of features; default: bfloat16")
+    add("--rounds", type=at_least(1), default=5, help="timed rounds of each tile")
+    add(
+        "--seconds",
+        type=float,
+        default=float("inf"),
+        help="stop with what was found after so long",
+    )
+    add("--again", action="store_true", help="also problems that the table holds")
+    add("--dry-run", action="store_true", help="print the table's text, write nothing")
+
+
+def main(args: argparse.Namespace) -> None:
+    """Finds the tile of every problem that the table lacks."""
     architecture = compute_capability()
     if architecture is None:
-        raise SystemExit("tune_kernels.py times kernels: it needs a CUDA GPU, and JAX found none.")
+        raise ValueError("tune_kernels times kernels: it needs a CUDA GPU, and JAX found none.")
     path = Path(tile_table.__file__).with_name(tile_table.FILE)
-    table, deadline = read_table(path.read_text()), time.monotonic() + SECONDS.value
-    done = set() if AGAIN.value else set(table)
-    for network in networks():
-        layers = {layer._replace(name=_role(layer)) for layer in sparse_layers(network)}
-        for layer, dtype in itertools.product(sorted(layers), DTYPES.value):
+    table, deadline = read_table(path.read_text()), time.monotonic() + args.seconds
+    done = set() if args.again else set(table)
+    for network in networks(args):
+        layers = layers_to_tune(network)
+        for layer, dtype in itertools.product(layers, args.dtype or ["bfloat16"]):
             kernel_map = map_of(layer, network.pyramid)
             for product in products_of(layer, kernel_map, dtype, architecture):
                 if product.problem not in done and time.monotonic() < deadline:
                     done.add(product.problem)
-                    table[product.problem] = tune(product, kernel_map, rounds=ROUNDS.value)
-            if not DRY_RUN.value:
+                    table[product.problem] = tune(product, kernel_map, rounds=args.rounds)
+            if not args.dry_run:
                 path.write_text(write_table(table))
     if time.monotonic() >= deadline:
-        print(f"stopped after {SECONDS.value:.0f} s: run again for what is missing")
-    print(write_table(table) if DRY_RUN.value else f"{len(table)} tiles in {path}")
+        print(f"stopped after {args.seconds:.0f} s: run again for what is missing")
+    print(write_table(table) if args.dry_run else f"{len(table)} tiles in {path}")
 
 
-def networks() -> Iterator[Network]:
+def networks(args: argparse.Namespace) -> Iterator[Network]:
     """Networks on their maps, smaller ones first."""
-    if "3d" in NETWORKS.value:
-        for rows in ROWS.value:
-            coords = room_voxels(rows, VOXEL.value, rows_of_room=ROOM_ROWS)
+    names = args.network or ("3d", "4d")
+    if "3d" in names:
+        for rows in args.rows or (102_400, 1_228_800):
+            coords = room_voxels(rows, args.voxel, rows_of_room=ROOM_ROWS)
             capacities = level_capacities(coords)
             yield make_network("Res16UNet34C", coords, capacities, stem_kernel_size=5)
-    if "4d" in NETWORKS.value:
-        for rows in SEQUENCE_ROWS.value:
-            coords = sequence_voxels(rows, VOXEL.value)
+    if "4d" in names:
+        for rows in args.sequence_rows or (409_600,):
+            coords = sequence_voxels(rows, args.voxel)
             yield make_network("MinkUNet14", coords, level_capacities(coords))
 
 
-def sparse_layers(network: Network) -> list[Layer]:
-    x = jax.ShapeDtypeStruct((network.num_rows, IN_CHANNELS), jnp.float32)
-    variables = jax.eval_shape(
-        lambda x, pyramid: network.module.init(jax.random.key(0), x, pyramid, train=False),
-        *(x, network.pyramid),
-    )
-    layers = network_layers(variables["params"], network.sizes)
-    return [layer for layer in layers if layer.kind != "pointwise"]
-
-
-def _role(layer: Layer) -> str:
-    """Layers of one role and shape are one; the stem's input needs no gradient."""
-    return "stem_conv" if layer.name == "stem_conv" else ""
-
-
 if __name__ == "__main__":
-    app.run(main)
+    command.run(main, __doc__, add_flags, less_memory="lower --rows")

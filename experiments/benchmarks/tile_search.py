@@ -11,10 +11,10 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
-from benchmarks.costs import Map
+from benchmarks.costs import Layer, Map, network_layers
 from benchmarks.products import Product, compile_product, run_product, shapes_of
 from benchmarks.timing import Program, compile_calls, number_of_sets, time_programs
-from benchmarks.workloads import random_rows
+from benchmarks.workloads import IN_CHANNELS, Network, random_rows
 from fourdc_jax.kernels.compiled import LARGEST_SHARED_MEMORY, assemble
 from fourdc_jax.kernels.sparse_conv.tile_table import Problem, Tile, contracted_chunk, default_tile
 from jaxtyping import Array
@@ -25,6 +25,23 @@ MOST_SETS = 4
 NOISE = 0.03  # a tile must be faster than the default by more
 ROUND_SECONDS = 0.01
 TOLERANCE = {"bfloat16": 2e-2, "float16": 4e-3, "float32": 1e-4}  # of the largest value
+
+
+def layers_to_tune(network: Network) -> list[Layer]:
+    """The sparse convolutions of a network, each shape once; the stem's input needs no gradient."""
+    x = jax.ShapeDtypeStruct((network.num_rows, IN_CHANNELS), jnp.float32)
+    variables = jax.eval_shape(
+        lambda x, pyramid: network.module.init(jax.random.key(0), x, pyramid, train=False),
+        *(x, network.pyramid),
+    )
+    layers = network_layers(variables["params"], network.sizes)
+    return sorted(
+        {
+            layer._replace(name="stem_conv" if layer.name == "stem_conv" else "")
+            for layer in layers
+            if layer.kind != "pointwise"
+        }
+    )
 
 
 def tune(

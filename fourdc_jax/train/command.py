@@ -1,113 +1,161 @@
-"""What all experiment scripts share: flags, start-up, and errors in one readable sentence."""
+"""What all commands share: start-up, and wrong input told in one readable sentence."""
 
-import re
+import argparse
+import errno
+import os
+import select
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from io import TextIOBase
 from pathlib import Path
+from typing import NoReturn
 
 import jax
-from absl import app, flags, logging
+from absl import flags, logging
 
 from fourdc_jax.train import compilation_cache, parallel
+from fourdc_jax.train.command_line import AddFlags, parse
 from fourdc_jax.train.health import TrainingStopped
 from fourdc_jax.train.memory import is_out_of_memory
 
-FLAGS = flags.FLAGS
+Main = Callable[[argparse.Namespace], int | None]
+
+INTERRUPTED = 130  # exit codes of a shell: ended by Ctrl-C, ...
+CLOSED_PIPE = 141  # ... and by SIGPIPE
+LESS_MEMORY = "raise config.accumulate, or lower config.batch_size"
 
 
-def define_flags(values: flags.FlagValues = FLAGS) -> None:
-    """The flags of a run that are not part of its config: they do not change its result."""
-    flags.DEFINE_string(
-        "workdir",
-        None,
-        "Folder of this run; the same one resumes it.",
-        required=True,
-        flag_values=values,
-    )
-    flags.DEFINE_string(
-        "compilation_cache",
-        str(compilation_cache.default_folder()),
-        "Folder for compiled programs; empty for none.",
-        flag_values=values,
-    )
-    flags.DEFINE_bool("traceback", False, "Show where an error arose.", flag_values=values)
-    flags.DEFINE_string(
-        "coordinator",
-        None,
-        "host:port of process 0 in a run of several, or 'auto' on a cluster.",
-        flag_values=values,
-    )
-    flags.DEFINE_integer("num_processes", None, "Processes in all.", flag_values=values)
-    flags.DEFINE_integer("process_index", None, "Index of this process.", flag_values=values)
+def run(
+    main: Main,
+    doc: str | None,
+    add_flags: AddFlags = lambda parser: None,
+    *,
+    config: str | None = None,
+    extra: bool = False,
+    less_memory: str = LESS_MEMORY,
+) -> NoReturn:
+    """Reads the command line, calls `main` with it, and leaves with an exit code.
 
-
-def start() -> Path:
-    """Joins the other processes, turns the compilation cache on; returns the workdir."""
-    logging.set_verbosity(logging.WARNING)  # Orbax tells of every file it writes
-    parallel.initialize_distributed(FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_index)
-    compilation_cache.enable(FLAGS.compilation_cache, min_compile_seconds=1.0)
-    return Path(FLAGS.workdir).expanduser()
-
-
-def run(main: Callable[[], None]) -> None:
-    """Parses the flags and calls `main`; wrong input ends in a sentence, not in a traceback.
-
-    Exit codes: 0 when done, or stopped by SIGTERM or Ctrl-C with a checkpoint; 1 for wrong input
-    and for a run that had to stop.
-    """
-
-    def guarded(argv: Sequence[str]) -> None:
-        if len(argv) > 1:
-            sys.exit(
-                f"error: unexpected argument {argv[1]!r}; config values read --config.key=value"
-            )
-        try:
-            main()
-        except (ValueError, OSError, TrainingStopped) as error:
-            if FLAGS.traceback:
-                traceback.print_exc()
-            sys.exit(f"error: {error}")
-        except jax.errors.JaxRuntimeError as error:
-            if not is_out_of_memory(error):
-                raise
-            advice = "raise config.accumulate, or lower config.batch_size"
-            sys.exit(f"error: the device is out of memory; {advice}\n{error}")
-
-    app.run(guarded, flags_parser=parse)
-
-
-def parse(argv: Sequence[str], values: flags.FlagValues = FLAGS) -> list[str]:
-    """Reads the flags; an unknown key or a wrong type is told in a sentence."""
-    try:
-        rest = values(argv)
-        values.config.keys()  # ml_collections tells only now that there is no such file
-        return rest
-    except AttributeError as error:  # how ml_collections says that a config has no such key
-        message = explain_unknown_key(argv, str(error))
-    except (flags.Error, OSError, ValueError) as error:
-        message = last_line(str(error))
-    sys.exit(f"error: {message}")
-
-
-def explain_unknown_key(argv: Sequence[str], error: str) -> str:
-    """Which flag named a key that the config lacks, and what may have been meant.
+    0: done, or stopped by SIGTERM or Ctrl-C with a checkpoint. 1: wrong input, or a run that had to
+    stop, told in a sentence on stderr. 130: Ctrl-C without a checkpoint. Else what `main` returns.
 
     Args:
-      argv: the command line.
-      error: ml_collections' message, with the key in quotes and perhaps a suggestion.
+      main: the command.
+      doc: of the script, for --help.
+      add_flags, config, extra: see `parse`.
+      less_memory: what to do where memory is exhausted.
     """
-    quoted = re.findall(r"""['"]([\w.]+)\\?['"]""", error)
-    if not quoted:
-        return error
-    key, suggestion = quoted[0], next((word for word in quoted if word != quoted[0]), None)
-    names = [arg.lstrip("-").split("=", 1)[0] for arg in argv if arg.startswith("-")]
-    flag = next((name for name in names if key in name.split(".")), key)
-    hint = f"; did you mean {suggestion!r}?" if suggestion else ""
-    return f"--{flag}: the config has no key {key!r}{hint}"
+    flags.FLAGS.mark_as_parsed()  # libraries read the defaults of their own
+    try:
+        try:
+            code = main(parse(sys.argv[1:], doc or "", add_flags, config=config, extra=extra)) or 0
+        except SystemExit as left:  # --help
+            code = left.code
+        sys.stdout.flush()  # a closed pipe is told here, not while Python ends
+    except KeyboardInterrupt as interrupt:
+        code = INTERRUPTED
+        tell(f"interrupted: {interrupt}" if str(interrupt) else "interrupted")
+    except Exception as error:
+        closed = [stream for stream in (sys.stdout, sys.stderr) if is_closed(stream)]
+        if isinstance(error, BrokenPipeError) and closed:
+            code = CLOSED_PIPE
+            silence(closed)
+        else:
+            code = 1
+            sentence = explain(error, less_memory)
+            if sentence is None:
+                raise
+            if "--traceback" in sys.argv:
+                traceback.print_exc()
+            tell(f"error: {sentence}")
+    sys.exit(code)
 
 
-def last_line(error: str) -> str:
-    """What a nested traceback comes down to: its last line, without the exception's name."""
-    lines = [line.strip() for line in error.splitlines() if line.strip()]
-    return re.sub(r"^\w*(Error|Exception): ", "", lines[-1]) if lines else "wrong flags"
+def explain(error: Exception, less_memory: str) -> str | None:
+    """One line for an error that is the input's or the machine's; None for one of this program."""
+    if isinstance(error, (MemoryError, jax.errors.JaxRuntimeError)):
+        if not is_out_of_memory(error):
+            return None
+        first = (str(error).splitlines() or [""])[0]
+        return f"out of memory: {less_memory}" + (f" ({first})" if first else "")
+    if isinstance(error, OSError) and error.strerror:
+        message = error.strerror
+        if error.filename is not None:
+            message = f"{error.filename}: {message}"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            message += "; free some room, or choose a folder on another disk"
+        return one_line(message)
+    if isinstance(error, (ValueError, OSError, TrainingStopped)):
+        return one_line(str(error))
+    return None
+
+
+def one_line(text: str) -> str:
+    """The words of a text, in one line."""
+    return " ".join(text.split())
+
+
+def tell(line: str) -> None:
+    """Prints a line to stderr, if anyone listens."""
+    try:
+        print(line, file=sys.stderr, flush=True)
+    except BrokenPipeError:
+        silence([sys.stderr])
+
+
+def is_closed(stream: TextIOBase) -> bool:
+    """Whether a stream is a pipe that nobody reads any more, such as that of `| head`."""
+    try:
+        poll = select.poll()
+        poll.register(stream.fileno(), select.POLLOUT)
+        return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
+    except (AttributeError, OSError, ValueError):  # no such call here, or a stream without a file
+        return False
+
+
+def silence(streams: list[TextIOBase]) -> None:
+    """What is still buffered goes nowhere: Python writes it when it ends."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in streams:
+        os.dup2(nowhere, stream.fileno())
+
+
+def add_run_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags of a run that are not part of its config: they do not change its result."""
+    add = parser.add_argument
+    add("--workdir", required=True, type=Path, help="folder of this run; the same one resumes it")
+    add_cache_flag(parser)
+    add("--coordinator", help="host:port of process 0 in a run of several, or 'auto' on a cluster")
+    add("--num-processes", type=int, help="processes in all")
+    add("--process-index", type=int, help="index of this process")
+
+
+def add_cache_flag(parser: argparse.ArgumentParser) -> None:
+    """Where compiled programs are kept."""
+    parser.add_argument(
+        "--compilation-cache",
+        default=str(compilation_cache.default_folder()),
+        metavar="FOLDER",
+        help="for compiled programs; empty for none",
+    )
+
+
+def enable_cache(args: argparse.Namespace) -> None:
+    """Turns the cache of compiled programs on."""
+    compilation_cache.enable(args.compilation_cache, min_compile_seconds=1.0)
+
+
+def start(args: argparse.Namespace) -> Path:
+    """Joins the other processes, turns the compilation cache on; returns the workdir.
+
+    Raises:
+      ValueError: the flags of several processes do not fit together, or nobody answers there.
+    """
+    logging.set_verbosity(logging.WARNING)  # Orbax tells of every file it writes
+    try:
+        parallel.initialize_distributed(args.coordinator, args.num_processes, args.process_index)
+    except RuntimeError as error:
+        raise ValueError(f"--coordinator={args.coordinator}: {error}") from error
+    enable_cache(args)
+    return args.workdir.expanduser()

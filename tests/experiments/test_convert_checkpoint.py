@@ -3,10 +3,10 @@
 import argparse
 import re
 
-import convert_checkpoint
 import jax
 import numpy as np
 import pytest
+from fixtures.commands import run_here
 from fourdc_jax.configs.segmentation import get_config
 from oracles.minkowski import random_state_dict
 from oracles.torch_save import save_archive, save_stream
@@ -23,12 +23,13 @@ def arrays():
 
 
 @pytest.mark.parametrize("save", [save_archive, save_stream])
-def test_a_file_becomes_a_checkpoint_to_start_from(save, arrays, tmp_path, capsys):
+def test_a_file_becomes_a_checkpoint_to_start_from(save, arrays, tmp_path):
     path, out = tmp_path / "weights.pth", tmp_path / "converted"
     content = {"curr_iter": 3, "state_dict": arrays, "config": argparse.Namespace(lr=0.1)}
     save(content | {"best": np.zeros(2, np.float32)}, path)
-    assert convert_checkpoint.main([f"--input={path}", f"--out={out}"]) == 0
-    printed = capsys.readouterr().out
+    done = run_here("convert_checkpoint", f"--input={path}", f"--out={out}")
+    assert done.code == 0, done.err
+    printed = done.out
     assert "stem kernel 3, input channels 3, final channels 2" in printed
     assert "left over 0 arrays\n  missing 0 arrays\n" in printed
     assert f"--config.init={out}" in printed
@@ -44,16 +45,18 @@ def test_a_file_becomes_a_checkpoint_to_start_from(save, arrays, tmp_path, capsy
     with pytest.raises(ValueError, match=r"another network, planes \(4, .* there and \(32, 64"):
         check_source(read_segmentation_params(here.to_dict()), here)
 
-    assert convert_checkpoint.main([f"--input={path}", f"--out={out}"]) == 1
-    assert "holds checkpoints already: name a new folder" in capsys.readouterr().err
+    done = run_here("convert_checkpoint", f"--input={path}", f"--out={out}")
+    assert done.code == 1
+    assert "holds checkpoints already: name a new folder" in done.err
 
 
-def test_what_is_left_over_and_missing_is_printed(arrays, tmp_path, capsys):
+def test_what_is_left_over_and_missing_is_printed(arrays, tmp_path):
     path = tmp_path / "weights.pth"
     content = {name: a for name, a in arrays.items() if name != "final.bias"}
     save_archive(content | {"offset.kernel": np.zeros(3, np.float32)}, path)
-    assert convert_checkpoint.main([f"--input={path}", f"--out={tmp_path / 'out'}"]) == 0
-    printed = capsys.readouterr().out
+    done = run_here("convert_checkpoint", f"--input={path}", f"--out={tmp_path / 'out'}")
+    assert done.code == 0, done.err
+    printed = done.out
     assert "left over 1 arrays: offset.kernel\n" in printed
     assert "missing 1 arrays: params/encoder_3d/projection/bias\n" in printed
 
@@ -68,12 +71,13 @@ def test_what_is_left_over_and_missing_is_printed(arrays, tmp_path, capsys):
         (None, "No such file"),
     ],
 )
-def test_unusable_files_are_one_clear_sentence(content, message, tmp_path, capsys):
+def test_unusable_files_are_one_clear_sentence(content, message, tmp_path):
     path = tmp_path / "weights.pth"
     if content is not None:
         save_archive(content, path)
-    assert convert_checkpoint.main([f"--input={path}", f"--out={tmp_path / 'out'}"]) == 1
-    error = capsys.readouterr().err
+    done = run_here("convert_checkpoint", f"--input={path}", f"--out={tmp_path / 'out'}")
+    assert done.code == 1
+    error = done.err
     assert str(path) in error
     assert re.search(message, error)
     assert not (tmp_path / "out").exists()

@@ -2,16 +2,19 @@
 
 import json
 import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
-import evaluate
 import numpy as np
 import pytest
+from fixtures.commands import run_here
 from fixtures.scenes import DATA, build_scene
 
 from fourdc_jax.data.label_sets import LabelSet
 from fourdc_jax.evaluation.segmentation import scores
+from fourdc_jax.results.runs import Run
 from fourdc_jax.results.tables import Group, format_classes, format_methods, format_spread
+from fourdc_jax.tasks.segmentation import inference
 from fourdc_jax.tasks.segmentation.inference import Record
 from fourdc_jax.train.checkpoints import Checkpoints, Retention
 from fourdc_jax.train.state import TrainState
@@ -85,18 +88,19 @@ def loaded(monkeypatch):
 
         return SimpleNamespace(predict=predict)
 
-    monkeypatch.setattr(evaluate, "load_predictor", load)
+    monkeypatch.setattr(inference, "load_predictor", load)
     return names
 
 
 def run(workdirs, *arguments):
-    return evaluate.main(["--workdirs", *map(str, workdirs), "--which=last", *arguments])
+    return run_here("evaluate", "--workdirs", *workdirs, "--which=last", *arguments)
 
 
-def test_runs_are_compared_and_results_stored(make_run, loaded, tmp_path, capsys):
+def test_runs_are_compared_and_results_stored(make_run, loaded, tmp_path):
     runs = [make_run("a_30"), make_run("b_0", init="elsewhere")]
-    assert run(runs, f"--out={tmp_path / 'out'}", "--scenes=1") == 0
-    printed = capsys.readouterr().out
+    done = run(runs, f"--out={tmp_path / 'out'}", "--scenes=1")
+    assert done.code == 0, done.err
+    printed = done.out
     results = [json.loads((path / "results.json").read_text()) for path in runs]
     labels = np.stack([build_scene(seed, 2000).labels for seed in range(2)])
     predictions = np.where(np.arange(2000) < 600, 0, labels)
@@ -123,29 +127,30 @@ def test_runs_are_compared_and_results_stored(make_run, loaded, tmp_path, capsys
 def test_stored_results_are_read_until_the_checkpoint_or_the_options_change(make_run, loaded):
     workdir = make_run("a_10")
     quiet = "--scenes=0"
-    assert run([workdir], quiet) == 0
-    assert run([workdir], quiet) == 0
+    assert run([workdir], quiet).code == 0
+    assert run([workdir], quiet).code == 0
     assert loaded == ["a_10"]
-    assert run([workdir], quiet, "--again") == 0
-    assert run([workdir], quiet, "--rotations=2") == 0
+    assert run([workdir], quiet, "--again").code == 0
+    assert run([workdir], quiet, "--rotations=2").code == 0
     assert loaded == ["a_10"] * 3
     copy = shutil.copytree(workdir / "checkpoints" / "7", workdir / "checkpoints" / "9")
     assert copy.is_dir()
-    assert run([workdir], quiet, "--rotations=2") == 0
+    assert run([workdir], quiet, "--rotations=2").code == 0
     assert loaded == ["a_10"] * 4
     assert json.loads((workdir / "results.json").read_text())["of"]["step"] == 9
 
 
-def test_seeds_are_one_line_and_limited_labels_a_curve(make_run, loaded, tmp_path, capsys):
+def test_seeds_are_one_line_and_limited_labels_a_curve(make_run, loaded, tmp_path):
     runs = [
         *(make_run(f"s{seed}_{10 + seed}", percent=10.0, seed=seed) for seed in range(2)),
         make_run("f_5"),
     ]
-    assert run(runs, f"--out={tmp_path / 'out'}", "--scenes=1") == 0
+    done = run(runs, f"--out={tmp_path / 'out'}", "--scenes=1")
+    assert done.code == 0, done.err
     stored = [json.loads((path / "results.json").read_text()) for path in runs]
     values = np.array([result["voxels"]["miou"] for result in stored])
     line = f"{100 * values[:2].mean():.1f} ± {100 * values[:2].std(ddof=1):.1f}"
-    printed = capsys.readouterr().out
+    printed = done.out
     assert line in printed
     assert "scratch 10%" in printed
     assert (tmp_path / "out" / "label_efficiency.png").is_file()
@@ -157,14 +162,13 @@ def test_absent_classes_and_single_runs_have_no_spread():
     assert format_spread(np.array([0.5])) == "50.0"
     assert format_spread(np.array([0.5, np.nan, 0.7])) == "60.0 ± 14.1"
     level = {"miou": 0.5, "macc": 0.6, "iou": [0.5, None]}
-    group = Group(
-        "a", 100.0, (SimpleNamespace(labels="100%"),), ({"voxels": level, "points": level},)
-    )
+    run = Run("a", Path("a"), make_config(Path("x")), Record("file", CLASSES, (8,) * 5))
+    group = Group("a", 100.0, (run,), ({"voxels": level, "points": level},))
     assert "| picture |    - |" in format_classes([group], ["wall", "picture"])
     assert "| a      |   100% |    1 | 50.0 | 60.0 |" in format_methods([group])
 
 
-def test_what_does_not_compare_is_one_clear_sentence(make_run, loaded, tmp_path, capsys):
+def test_what_does_not_compare_is_one_clear_sentence(make_run, loaded, tmp_path):
     first = make_run("a_0")
     faster = make_run("b_0")
     values = json.loads((faster / "config.json").read_text())
@@ -183,14 +187,15 @@ def test_what_does_not_compare_is_one_clear_sentence(make_run, loaded, tmp_path,
         ([first, "--names", "a", "b"], "2 --names for 1 --workdirs"),
         ([first, tmp_path / "pretrained"], "pretrained has no segmentation.json"),
     ]:
-        assert run(arguments) == 1
-        error = capsys.readouterr().err
-        assert message in error
-        assert error.count("\n") == 1
+        done = run(arguments)
+        assert done.code == 1
+        assert message in done.err
+        assert done.err.count("\n") == 1
     assert loaded == []
 
 
-def test_runs_from_different_pretrainings_are_no_seeds_of_one_method(make_run, capsys):
+def test_runs_from_different_pretrainings_are_no_seeds_of_one_method(make_run):
     runs = [make_run("a_30", init="theirs"), make_run("b_0", init="ours", seed=1)]
-    assert run(runs) == 1
-    assert "differ in init: they are no seeds of one method" in capsys.readouterr().err
+    done = run(runs)
+    assert done.code == 1
+    assert "differ in init: they are no seeds of one method" in done.err

@@ -1,84 +1,95 @@
-"""A wrong command line ends in one readable sentence."""
+"""What is wrong with a run's input or machine ends in one readable sentence."""
 
-import pathlib
+import errno
+import io
+import sys
 
+import jax
 import pytest
-from absl import flags
-from ml_collections import config_flags
 
 from fourdc_jax.train import command
-
-# How ml_collections 1.1 loads a config file.
-pytestmark = pytest.mark.filterwarnings("ignore:.*load_module:DeprecationWarning")
-
-CONFIG = """
-from ml_collections import ConfigDict
-def get_config(arg=""):
-    if arg not in ("", "demo"):
-        raise ValueError(f"config takes no argument or 'demo', got {arg!r}")
-    return ConfigDict({"steps": 5, "names": ("a",), "data": {"scans": "x", "rate": 0.5}}).lock()
-"""
+from fourdc_jax.train.health import TrainingStopped
+from fourdc_jax.train.memory import NoMemory
 
 
-def parse(tmp_path, monkeypatch, *arguments, config="config.py"):
-    """The config and the flags of a command line."""
-    (tmp_path / "config.py").write_text(CONFIG)
-    values = flags.FlagValues()
-    holder = config_flags.DEFINE_config_file("config", flag_values=values)
-    command.define_flags(values)
-    argv = ["program", f"--config={tmp_path / config}", *arguments]
-    monkeypatch.setattr("sys.argv", argv)  # where ml_collections looks for overrides
-    command.parse(argv, values)
-    return holder.value, values
+def run(monkeypatch, main, *arguments, **options):
+    """The exit code of a command line."""
+    monkeypatch.setattr("sys.argv", ["command", *arguments])
+    with pytest.raises(SystemExit) as info:
+        command.run(main, "A command.", **options)
+    return info.value.code
 
 
-def test_a_right_command_line(tmp_path, monkeypatch):
-    config, values = parse(
-        tmp_path,
-        monkeypatch,
-        "--workdir=w",
-        "--config.data.rate=1",
-        "--config.names=('b', 'c')",
-        config="config.py:demo",
-    )
-    assert (values.workdir, config.data.rate, config.names) == ("w", 1.0, ("b", "c"))
-    assert values.coordinator is None
-    assert pathlib.Path(values.compilation_cache).name == "xla"
+def raiser(error):
+    def main(args):
+        raise error
+
+    return main
 
 
 @pytest.mark.parametrize(
-    ("arguments", "config", "sentence"),
+    ("error", "sentence"),
     [
+        (ValueError("two\n  lines"), "two lines"),
+        (TrainingStopped("step 3: loss is nan"), "step 3: loss is nan"),
+        (FileNotFoundError("x has no config.json"), "x has no config.json"),
+        (PermissionError(errno.EACCES, "Permission denied", "/x"), "/x: Permission denied"),
         (
-            ["--workdir=w", "--config.data.scnas=y"],
-            "config.py",
-            "error: --config.data.scnas: the config has no key 'scnas'; did you mean 'scans'?",
+            OSError(errno.ENOSPC, "No space left on device", "/x"),
+            "/x: No space left on device; free some room, or choose a folder on another disk",
         ),
+        (NoMemory("5 GiB of 4"), "out of memory: lower --rows (5 GiB of 4)"),
         (
-            ["--workdir=w", "--config.zzz=y"],
-            "config.py",
-            "error: --config.zzz: the config has no key 'zzz'",
+            jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: 5 bytes\nmore"),
+            "out of memory: lower --rows (RESOURCE_EXHAUSTED: 5 bytes)",
         ),
-        (
-            ["--workdir=w", "--config.steps=many"],
-            "config.py",
-            "error: flag --config.steps=many: invalid literal for int() with base 10: 'many'",
-        ),
-        (
-            ["--workdir=w"],
-            "config.py:dmo",
-            "error: config takes no argument or 'demo', got 'dmo'",
-        ),
-        (["--workdir=w", "--wrokdir=v"], "config.py", "error: Unknown command line flag 'wrokdir'"),
-        ([], "config.py", "error: flag --workdir=None: Flag --workdir must have a value"),
-        (["--workdir=w"], "nowhere.py", "No such file or directory"),
+        (BrokenPipeError(errno.EPIPE, "Broken pipe"), "Broken pipe"),  # of a pipe within
     ],
 )
-def test_a_wrong_command_line_is_told_in_a_sentence(
-    tmp_path, monkeypatch, arguments, config, sentence
-):
-    with pytest.raises(SystemExit) as info:
-        parse(tmp_path, monkeypatch, *arguments, config=config)
-    assert sentence in info.value.code
-    assert info.value.code.startswith("error: ")
-    assert "\n" not in info.value.code
+def test_an_expected_error_is_one_line(monkeypatch, capsys, error, sentence):
+    assert run(monkeypatch, raiser(error), less_memory="lower --rows") == 1
+    assert capsys.readouterr().err == f"error: {sentence}\n"
+
+
+@pytest.mark.parametrize(
+    "error", [KeyError("x"), TypeError("x"), jax.errors.JaxRuntimeError("INTERNAL: x")]
+)
+def test_an_error_of_this_program_shows_where_it_arose(monkeypatch, error):
+    monkeypatch.setattr("sys.argv", ["command"])
+    with pytest.raises(type(error)):
+        command.run(raiser(error), "A command.")
+
+
+def test_a_full_disk_is_told(monkeypatch, capsys):
+    def main(args):
+        with open("/dev/full", "w") as file:
+            file.write("x")
+
+    assert run(monkeypatch, main) == 1
+    assert capsys.readouterr().err.startswith("error: No space left on device; free some room")
+
+
+def test_the_exit_code_is_what_main_returns(monkeypatch):
+    assert run(monkeypatch, lambda args: None) == 0
+    assert run(monkeypatch, lambda args: 2) == 2
+
+
+def test_an_interrupt_has_its_code(monkeypatch, capsys):
+    assert run(monkeypatch, raiser(KeyboardInterrupt())) == 130
+    assert run(monkeypatch, raiser(KeyboardInterrupt("run it again"))) == 130
+    assert capsys.readouterr().err == "interrupted\ninterrupted: run it again\n"
+
+
+def test_streams_without_a_file_are_not_closed():
+    assert not command.is_closed(io.StringIO())
+    assert not command.is_closed(sys.__stdout__)
+
+
+def test_the_flags_of_a_run(monkeypatch):
+    seen = []
+    flags = ["--workdir=~/w", "--num_processes=2", "--compilation-cache="]
+    assert run(monkeypatch, seen.append, *flags, add_flags=command.add_run_flags) == 0
+    (args,) = seen
+    assert (str(args.workdir), args.num_processes, args.coordinator) == ("~/w", 2, None)
+    with pytest.raises(ValueError, match="--num_processes and --process_index need --coordinator"):
+        command.start(args)

@@ -1,16 +1,10 @@
-"""The report page, and experiments/visualize.py that makes it again."""
+"""The report page."""
 
-import json
-import os
 import re
-import subprocess
-import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
-import numpy as np
 import pytest
-from fixtures.paths import ROOT
 
 from fourdc_jax.viz.page import Picture, write_page
 from fourdc_jax.viz.plots.curves import draw_curves
@@ -69,42 +63,3 @@ def test_missing_and_outside_pictures_are_named(tmp_path):
     with pytest.raises(ValueError, match="outside"):
         write_page(workdir, title="a", pictures=[Picture(outside, "Outside")])
     assert not (workdir / "report.html").exists()
-
-
-def visualize(*arguments):
-    """Run the script as a user does."""
-    command = [sys.executable, str(ROOT / "experiments" / "visualize.py"), *map(str, arguments)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-
-
-def test_script_draws_everything_of_a_finished_run(tmp_path):
-    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS))
-    (tmp_path / "config.json").write_text(json.dumps({"seed": 7, "model": {"dimension": 3}}))
-    rng = np.random.default_rng(0)
-    scan = rng.uniform([0, 0, 0], [3, 3, 0.02], (800, 3)).astype(np.float32)
-    cube = rng.uniform([1, 1, 0], [1.4, 1.4, 0.4], (200, 3)).astype(np.float32)
-    arrays = {"num_scene_points": 800}
-    for i in range(2):
-        arrays[f"points_{i}"] = np.concatenate([scan, cube + np.float32(0.3 * i)])
-        arrays[f"ids_{i}"] = np.arange(1000, dtype=np.int32)
-    np.savez(tmp_path / "000003.npz", **arrays)
-    np.savez(tmp_path / "features.npz", points=scan, features=rng.normal(size=(800, 8)))
-    done = visualize(
-        "--workdir", tmp_path, "--sequence", tmp_path / "000003.npz",
-        "--features", tmp_path / "features.npz",
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    pictures = sorted(path.name for path in (tmp_path / "pictures").iterdir())
-    assert pictures == ["curves.png", "features.png", "sequence_000003.png"]
-    page = (tmp_path / "report.html").read_text()
-    assert all(f"pictures/{name}" in page for name in pictures)
-    assert "model.dimension" in page
-
-
-def test_script_names_what_is_missing(tmp_path):
-    done = visualize("--workdir", tmp_path / "nowhere")
-    assert done.returncode != 0
-    assert "nowhere is no folder" in done.stderr
-    done = visualize("--workdir", tmp_path)
-    assert "metrics.jsonl" in done.stderr

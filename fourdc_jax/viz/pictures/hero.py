@@ -26,7 +26,7 @@ from fourdc_jax.viz.rendering.camera import look_at_room
 WIDTH, GAP, HEADER = 1920, 16, 46  # pixels
 
 
-def hero(
+def draw_hero(
     frames: Sequence[Float[np.ndarray, "_ 3"]],
     ids: Sequence[Int[np.ndarray, "_"]],
     num_scene_points: int,

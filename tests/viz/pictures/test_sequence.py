@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from matplotlib import image
 
-from fourdc_jax.viz.pictures.hero import hero
+from fourdc_jax.viz.pictures.hero import draw_hero
 from fourdc_jax.viz.pictures.sequence import (
     choose_tracks,
     draw_sequence,
@@ -136,7 +136,7 @@ def test_hero_is_small_enough_to_commit(tmp_path):
     frames, ids, n = make_sequence(2)
     scene, _ = merge_scene(frames, ids, n)
     features = np.random.default_rng(0).normal(size=(len(scene), 8)).astype(np.float32)
-    path = hero(frames, ids, n, scene, features, tmp_path / "hero.jpg")
+    path = draw_hero(frames, ids, n, scene, features, tmp_path / "hero.jpg")
     assert path.stat().st_size < 600_000
     with pytest.raises(ValueError, match="5 feature rows"):
-        hero(frames, ids, n, scene, features[:5], tmp_path / "other.jpg")
+        draw_hero(frames, ids, n, scene, features[:5], tmp_path / "other.jpg")
