@@ -80,8 +80,6 @@ ONLY_IN = {
 
 BEING_MOVED = {  # to be emptied
     *("fourdc_jax/results/runs.py", "fourdc_jax/tasks/shared/backbone.py"),
-    *("tests/experiments/test_convert_checkpoint.py", "tests/experiments/test_evaluate.py"),
-    "tests/experiments/test_predict.py",
 }
 OWN = {"fourdc_jax", "kernels", "configs", "experiments", "benchmarks", "tests"}
 ANY_TASK = ("from_config.py",)  # in tasks/: files that know all of them

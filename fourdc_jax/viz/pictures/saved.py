@@ -30,8 +30,8 @@ def load_arrays(path: Path, needed: list[str]) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}")
     try:
-        with np.load(path) as file:
-            arrays = {name: file[name] for name in file}
+        with path.open("rb") as file, np.load(file) as content:
+            arrays = {name: content[name] for name in content}
     except (ValueError, EOFError, BadZipFile, AttributeError, TypeError) as error:
         raise ValueError(f"{path} is no .npz file of arrays: {error}") from error
     check_names(path, arrays, needed)
