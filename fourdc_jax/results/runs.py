@@ -1,26 +1,18 @@
-"""Finished runs of semantic segmentation: what their config says, and their stored results."""
+"""Finished runs: what their config says, and the results that are stored in their workdirs."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import numpy as np
-from jaxtyping import Integer
-
-from fourdc_jax.data.scan import Scan
-from fourdc_jax.data.scenes.from_config import SceneDataParams, open_split
-from fourdc_jax.data.sources.labelled import LabelledScans
-from fourdc_jax.evaluation.segmentation import scores
 from fourdc_jax.files import write_atomically
-from fourdc_jax.params import read_params
-from fourdc_jax.tasks.segmentation.inference import BEST_METRIC, Predictor, Record
-from fourdc_jax.tasks.segmentation.scores import evaluate_scenes
 from fourdc_jax.train.checkpoints import FOLDER, find_step
-from fourdc_jax.train.run_config import read_config
+from fourdc_jax.train.run_config import flatten, read_config
 
 RESULTS = "results.json"  # inside a workdir
+# Values that may differ between the seeds of one method: none of them is a method.
+OF_SEEDS = ("seed", "data.limited.seed", "data.num_workers", "log", "checkpoint")
 
 
 @dataclass(frozen=True)
@@ -31,98 +23,136 @@ class Run:
       name: of its method; runs of one name differ in their seeds.
       workdir: its folder.
       config: plain values that it was started with.
-      record: its classes.
     """
 
     name: str
     workdir: Path
     config: Mapping[str, Any]
-    record: Record
+
+    @property
+    def task(self) -> str:
+        """What it was trained for."""
+        return self.config.get("task", "segmentation")
+
+    @property
+    def limited(self) -> Mapping[str, Any]:
+        """The part of the labels that it saw; empty for a task without labels."""
+        return self.config.get("data", {}).get("limited", {})
 
     @property
     def percent(self) -> float:
         """Share of the training scenes whose labels it saw."""
-        return float(self.config["data"]["limited"]["percent"])
+        return float(self.limited.get("percent", 100.0))
 
     @property
     def labels(self) -> str:
         """That share in words: of a seeded subset, or of a list such as the benchmark's."""
         if self.percent == 100:
             return "100%"
-        chosen = "list" if self.config["data"]["limited"]["list_file"] else "seeded"
+        chosen = "list" if self.limited["list_file"] else "seeded"
         return f"{self.percent:g}% ({chosen})"
 
-    @property
-    def data(self) -> SceneDataParams:
-        """Its `config.data`."""
-        return read_params(SceneDataParams, self.config["data"], f"{self.workdir}: config.data")
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What of a run is evaluated, and how.
+
+    Attributes:
+      which: checkpoint: the best in validation, or the last.
+      rotations: turns about z whose mean is taken.
+      max_rows: voxels of a tile; None for what fits.
+    """
+
+    which: Literal["best", "last"] = "best"
+    rotations: int = 1
+    max_rows: int | None = None
+
+
+def read_runs(workdirs: Sequence[Path], names: Sequence[str] | None) -> list[Run]:
+    """The runs in those folders, of the methods `names`, else named by what they started from.
+
+    Raises:
+      FileNotFoundError, ValueError: not a name each, a workdir twice or one that is none, runs of
+        different tasks, or without names runs that are no seeds of one method.
+    """
+    if names is not None and len(names) != len(workdirs):
+        raise ValueError(f"{len(names)} --names for {len(workdirs)} --workdirs: name each one")
+    if len({path.resolve() for path in workdirs}) < len(workdirs):
+        raise ValueError("a workdir is named twice: its run would count as two seeds")
+    runs = [read_run(path, name) for path, name in zip(workdirs, names or [""] * len(workdirs))]
+    for run in runs:
+        if run.task != runs[0].task:
+            raise ValueError(
+                f"{runs[0].workdir} is a run of the task {runs[0].task!r} and {run.workdir} of "
+                f"{run.task!r}: their scores do not compare"
+            )
+    if names is None:
+        check_seeds(runs)
+    return runs
 
 
 def read_run(workdir: Path, name: str = "") -> Run:
-    """The run in a folder, named `name`, else by what it started from.
+    """The run in a folder, named `name`, else "pre-trained" or "scratch" by what it started from.
 
     Raises:
-      FileNotFoundError: it is no run, or one of another task.
+      FileNotFoundError: it is no run.
     """
-    record = Record.read(workdir)
     config = read_config(workdir)
-    return Run(name or ("pre-trained" if config["init"] else "scratch"), workdir, config, record)
+    return Run(name or ("pre-trained" if config.get("init") else "scratch"), workdir, config)
 
 
-def open_validation(run: Run) -> LabelledScans:
-    """The run's validation scenes, labelled with its classes.
+def check_seeds(runs: Sequence[Run]) -> None:
+    """Raises ValueError where runs that bear one name only by default differ in more than seeds."""
+    first: dict[tuple[str, float], Run] = {}
+    for run in runs:
+        other = first.setdefault((run.name, run.percent), run)
+        one, two = flatten(run.config), flatten(other.config)
+        changed = [
+            key
+            for key in sorted(one.keys() | two.keys())
+            if one.get(key) != two.get(key)
+            and not any(key == free or key.startswith(f"{free}.") for free in OF_SEEDS)
+        ]
+        if changed:
+            raise ValueError(
+                f"{run.workdir} and {other.workdir} differ in {', '.join(changed)}: they are no "
+                "seeds of one method; give --names"
+            )
 
-    Raises:
-      FileNotFoundError, ValueError: they are not where the config says, or not as it says.
-    """
-    scans = open_split(run.data, run.data.validation)
-    return LabelledScans(scans, run.record.label_set, len(run.record.classes))
 
-
-def evaluate(
+def stored_results(
     run: Run,
-    scenes: LabelledScans,
-    load: Callable[[], Predictor],
+    scenes: Sequence[str],
+    how: Evaluated,
+    evaluate: Callable[[], dict[str, Any]],
     *,
-    options: Mapping[str, Any],
+    best_metric: str,
     again: bool = False,
-    progress: Callable[[LabelledScans], Iterable[Scan]] = iter,
 ) -> dict[str, Any]:
-    """Scores over all scenes: those in the workdir if they are of this checkpoint, else new ones.
+    """Results of a run: those in its workdir if they are of this checkpoint, else new ones.
 
     Args:
       run: where results are stored.
-      scenes: to evaluate.
-      load: called only where predictions are needed.
-      options: of the predictor: "which" checkpoint, and others as JSON values.
+      scenes: names of what is evaluated.
+      how: what of the run is evaluated, and how.
+      evaluate: makes the results, as JSON values; called only where they are needed.
+      best_metric: by which the best checkpoint is known.
       again: do not read what is stored.
-      progress: shows how far it is while the scenes go through it.
 
     Returns:
-      What results.json holds: "of" (checkpoint, options and scenes), "classes", and for "voxels",
-      as the papers count, and "points" each the "confusion" and its scores, see `summarize`.
+      What results.json holds: "of" (checkpoint, options and scenes), and what `evaluate` made.
 
     Raises:
       FileNotFoundError, ValueError: there is no such checkpoint.
     """
-    step = find_step(run.workdir, BEST_METRIC if options["which"] == "best" else "")
+    step = find_step(run.workdir, best_metric if how.which == "best" else "")
     written = (run.workdir / FOLDER / str(step)).stat().st_mtime_ns
-    of = {"step": step, "written": written, **options, "scenes": scenes.names}
+    of = {"step": step, "written": written, **asdict(how), "scenes": list(scenes)}
     path = run.workdir / RESULTS
     if not again and path.is_file():
         stored = json.loads(path.read_text())
         if stored.get("of") == of:
             return stored
-    classes = run.record.classes
-    found = evaluate_scenes(load().predict, progress(scenes), run.data.voxels, len(classes))
-    results = {"of": of, "classes": list(classes.names)}
-    results |= {level: summarize(matrix) for level, matrix in found._asdict().items()}
+    results = {"of": of, **evaluate()}
     write_atomically(path, json.dumps(results, indent=1) + "\n")
     return results
-
-
-def summarize(matrix: Integer[np.ndarray, "c c"]) -> dict[str, Any]:
-    """A confusion matrix and its scores as JSON values; null for a score that does not exist."""
-    found = {key: np.asarray(value) for key, value in scores(matrix).items()}
-    values = {key: np.where(np.isnan(v), None, v).tolist() for key, v in found.items()}
-    return {**values, "confusion": matrix.tolist()}

@@ -1,4 +1,4 @@
-"""Results of runs of semantic segmentation as tables in the style of the paper's Table 3."""
+"""Results of runs as tables in the style of the paper's Table 3."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,11 +6,24 @@ from typing import Any
 
 import numpy as np
 
+from fourdc_jax.results.paper import Published
 from fourdc_jax.results.runs import Run
-from fourdc_jax.train.run_config import flatten
 
-# Values that may differ between the seeds of one method: none of them is a method.
-OF_SEEDS = ("seed", "data.limited.seed", "data.num_workers", "log", "checkpoint")
+
+@dataclass(frozen=True)
+class Column:
+    """A column of scores.
+
+    Attributes:
+      heading: of the column; the paper's scores of that name stand in it.
+      level, score: where results have it: `results[level][score]`.
+      gain: whether to add what is gained over the first method.
+    """
+
+    heading: str
+    level: str
+    score: str
+    gain: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,23 +64,14 @@ def group_runs(runs: Sequence[Run], results: Sequence[dict[str, Any]]) -> list[G
     ]
 
 
-def check_seeds(runs: Sequence[Run]) -> None:
-    """Raises ValueError where runs that bear one name only by default differ in more than seeds."""
-    first: dict[tuple[str, float], Run] = {}
+def choose_drawn(runs: Sequence[Run]) -> list[Run]:
+    """The first run of every method, at the largest share of labels that any has."""
+    most = max(run.percent for run in runs)
+    drawn: dict[str, Run] = {}
     for run in runs:
-        other = first.setdefault((run.name, run.percent), run)
-        one, two = flatten(run.config), flatten(other.config)
-        changed = [
-            key
-            for key in sorted(one.keys() | two.keys())
-            if one.get(key) != two.get(key)
-            and not any(key == free or key.startswith(f"{free}.") for free in OF_SEEDS)
-        ]
-        if changed:
-            raise ValueError(
-                f"{run.workdir} and {other.workdir} differ in {', '.join(changed)}: they are no "
-                "seeds of one method; give --names"
-            )
+        if run.percent == most:
+            drawn.setdefault(run.name, run)
+    return list(drawn.values())
 
 
 def label_groups(groups: Sequence[Group]) -> list[str]:
@@ -76,24 +80,31 @@ def label_groups(groups: Sequence[Group]) -> list[str]:
     return [f"{g.name} {g.percent:g}%" if several else g.name for g in groups]
 
 
-def format_methods(groups: Sequence[Group]) -> str:
-    """mIoU and mAcc of every group in percent, with what they gain over the first of its share.
+def format_methods(
+    groups: Sequence[Group], columns: Sequence[Column], published: Sequence[Published] = ()
+) -> str:
+    """The scores of every group in percent, with what they gain over the first of its share.
 
-    Means over the runs, with the standard deviation of a sample where there are several.
+    Means over the runs, with the standard deviation of a sample where there are several. Rows of
+    the paper come last and are marked as its own.
     """
     first: dict[float, Group] = {}
-    lines = [["Method", "Labels", "Runs", "mIoU", "mAcc", "mIoU, points", "mAcc, points"]]
+    lines = [["Method", "Labels", "Runs", *(column.heading for column in columns)]]
     for group in groups:
         base = first.setdefault(group.percent, group)
         cells = [group.name, group.runs[0].labels, str(len(group.runs))]
-        for level in ("voxels", "points"):
-            for score in ("miou", "macc"):
-                cell = format_spread(group.scores(level, score))
-                if group is not base and level == "voxels":
-                    gain = group.scores(level, score).mean() - base.scores(level, score).mean()
-                    cell += f" ({100 * gain:+.1f})"
-                cells.append(cell)
+        for column in columns:
+            values = group.scores(column.level, column.score)
+            cell = format_spread(values)
+            if group is not base and column.gain:
+                gain = values.mean() - base.scores(column.level, column.score).mean()
+                cell += f" ({100 * gain:+.1f})"
+            cells.append(cell)
         lines.append(cells)
+    for row in published:
+        scores = (row.scores.get(column.heading) for column in columns)
+        cells = ["-" if score is None else f"{score:.1f}" for score in scores]
+        lines.append([f"the paper's {row.table}: {row.method}", f"{row.percent:g}%", "-", *cells])
     return format_table(lines)
 
 

@@ -41,14 +41,14 @@ CASES = {
         ((), "nowhere.pth: No such file or directory"),
     ),
     "evaluate": Case(
-        ("--workdirs=nowhere",), "--rotations=0", ((), "nowhere has no segmentation.json")
+        ("--workdirs=nowhere",), "--rotations=0", ((), "nowhere holds no config.json")
     ),
     "finetune": Case(("--workdir=nowhere",), "--config.seed=x", NO_CONFIG),
     "make_sequences": Case(("--out=nowhere",), "--num=1.5", NO_CONFIG),
     "predict": Case(
-        ("--task=segmentation", "--checkpoint=nowhere", "--input=nowhere.ply", "--out=x.ply"),
+        ("--checkpoint=nowhere", "--input=nowhere.ply", "--out=x.ply"),
         "--scale=-1",
-        ((), "nowhere has no segmentation.json"),
+        ((), "nowhere holds no config.json"),
     ),
     "predict_kernels": Case((), "--gemm-rows=0", None),
     "prepare_data": Case(

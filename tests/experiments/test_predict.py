@@ -1,110 +1,83 @@
 """Scans in, labelled clouds and pictures out."""
 
+import json
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from fixtures.commands import run_here
 from fixtures.scenes import build_scene
-from matplotlib import image
-from plyfile import PlyData
 
 from fourdc_jax.data.label_sets import SCANNET20
 from fourdc_jax.tasks.segmentation import inference
 
 
-def predict_surface(scan):
-    """Class 1 (floor) within 5 cm of the lowest point, 0 (wall) elsewhere; 80% sure."""
-    low = (scan.points[:, 2] < scan.points[:, 2].min() + 0.05).astype(int)
-    return np.where(np.arange(20) == low[:, None], 0.8, 0.2 / 19).astype(np.float32)
-
-
 @pytest.fixture
-def asked(monkeypatch):
-    """What `load_predictor` was called with; it gives a predictor of floors."""
-    calls = []
+def workdir(tmp_path, monkeypatch):
+    """A run of a network for which all is wall; the options it is loaded with are checked."""
 
     def load(workdir, **options):
-        calls.append((workdir.name, options))
-        return SimpleNamespace(classes=SCANNET20, predict=predict_surface)
+        assert (workdir.name, options["which"], options["rotations"]) == ("run", "best", 1)
+        return SimpleNamespace(classes=SCANNET20, predict=lambda scan: walls(len(scan.points)))
 
     monkeypatch.setattr(inference, "load_predictor", load)
-    return calls
+    (tmp_path / "run").mkdir()
+    config = {"task": "segmentation", "init": ""}
+    (tmp_path / "run" / "config.json").write_text(json.dumps(config))
+    return tmp_path / "run"
 
 
-def save_scan(path, seed=0, **changes):
-    scene = build_scene(seed, 3000)
+def walls(count):
+    return np.eye(20, dtype=np.float32)[np.zeros(count, int)]
+
+
+def save_scan(path, **changes):
+    scene = build_scene(0, 3000)
     np.savez(path, **{"points": scene.points, "colors": scene.colors, **changes})
     return path
 
 
-def run(*arguments, out, checkpoint="run"):
-    flags = ["--task=segmentation", f"--checkpoint={checkpoint}", f"--out={out}", "--input"]
-    return run_here("predict", *flags, *arguments)
+def run(workdir, *flags):
+    return run_here("predict", f"--checkpoint={workdir}", "--compilation-cache=", *flags)
 
 
-def test_a_scan_becomes_a_labelled_cloud_and_a_picture(asked, tmp_path):
-    scan = save_scan(tmp_path / "room.npz")
-    out = tmp_path / "new" / "labelled.ply"
-    done = run(scan, out=out)
-    assert done.code == 0, done.err
-    assert asked == [("run", {"which": "best", "max_rows": None, "rotations": 1})]
-    vertex = PlyData.read(str(out))["vertex"]
-    points = np.load(scan)["points"]
-    np.testing.assert_array_equal(np.stack([vertex[a] for a in "xyz"], axis=1), points)
-    floor = points[:, 2] < points[:, 2].min() + 0.05
-    np.testing.assert_array_equal(vertex["label"], floor)
-    np.testing.assert_allclose(vertex["confidence"], 0.8)
-    colors = np.stack([vertex[c] for c in ("red", "green", "blue")], axis=1)
-    np.testing.assert_array_equal(colors, np.array(SCANNET20.colors, np.uint8)[floor.astype(int)])
-    assert image.imread(out.with_suffix(".png")).shape[1] > 1000
-    printed = done.out
-    assert f"{out}: 3,000 points in" in printed
-    assert f"wall {1 - floor.mean():.0%}, floor {floor.mean():.0%}" in printed
-
-
-def test_several_inputs_go_into_a_folder_and_bad_ones_are_told(asked, tmp_path):
-    folder = tmp_path / "scans"
-    folder.mkdir()
-    for seed in range(2):
-        save_scan(folder / f"room_{seed}.npz", seed)
+def test_scans_become_clouds_and_pictures_and_bad_ones_are_told(workdir, tmp_path):
     points = build_scene(2, 3000).points
     points[7] = np.nan
-    save_scan(tmp_path / "broken.npz", points=points)
-    (tmp_path / "empty.ply").touch()
-    save_scan(tmp_path / "good.npz", 3)
-    inputs = [folder, *(tmp_path / name for name in ("broken.npz", "empty.ply", "good.npz", "no"))]
-    done = run(*inputs, out=tmp_path / "out")
+    broken, good = save_scan(tmp_path / "broken.npz", points=points), tmp_path / "good.npz"
+    out = tmp_path / "out"
+    inputs = ["--input", broken, save_scan(good), tmp_path / "no"]
+    done = run(workdir, *inputs, f"--out={out}", "--task=segmentation")
     assert done.code == 1
-    written = sorted(path.name for path in (tmp_path / "out").iterdir())
-    assert written == [f"{n}.{s}" for n in ("good", "room_0", "room_1") for s in ("ply", "png")]
-    errors = done.err.splitlines()
-    assert len(errors) == 3
-    assert "empty.ply is empty" in errors[0]
-    assert errors[1].endswith("/no does not exist")
-    assert "broken.npz: 1 of 3000 points have coordinates that are not finite" in errors[2]
+    assert sorted(path.name for path in out.iterdir()) == ["good.ply", "good.png"]
+    assert done.out.startswith(f"{out / 'good.ply'}: 3,000 points in ")
+    assert done.out.endswith(" s: wall 100%\n")
+    first, second = done.err.splitlines()
+    assert first == f"error: scans: {tmp_path / 'no'} does not exist"
+    assert second.startswith("error: broken: ")
+    assert "1 of 3000 points have coordinates that are not finite" in second
 
 
-def test_a_file_for_several_scans_and_scans_of_one_name_are_refused(asked, tmp_path):
-    for name in ("a", "b"):
-        (tmp_path / name).mkdir()
-        save_scan(tmp_path / name / "scan.npz")
-    folders = [tmp_path / "a", tmp_path / "b"]
-    done = run(*folders, out=tmp_path / "x.ply")
-    assert done.code == 1
-    assert "is one file for 2 scans: name a folder" in done.err
-    done = run(*folders, out=tmp_path / "x")
-    assert done.code == 1
-    assert "several inputs have a scan 'scan'" in done.err
-    assert not (tmp_path / "x").exists()
+def test_a_single_scan_becomes_the_file_that_is_named(workdir, tmp_path):
+    done = run(workdir, "--input", save_scan(tmp_path / "a.npz"), f"--out={tmp_path / 'x.ply'}")
+    assert done.code == 0, done.err
+    assert (tmp_path / "x.ply").is_file()
 
 
-@pytest.mark.parametrize("content", [None, '{"sequence": {}}'])
-def test_what_is_no_segmenter_is_one_clear_sentence(content, tmp_path):
-    if content is not None:
-        (tmp_path / "config.json").write_text(content)
-    scan = save_scan(tmp_path / "room.npz")
-    done = run(scan, out=tmp_path / "x.ply", checkpoint=tmp_path)
+@pytest.mark.parametrize(
+    ("config", "flags", "sentence"),
+    [
+        ({"task": "segmentation"}, ["--task=detection"], "of the task 'segmentation', not of 'det"),
+        ({"task": "pretrain"}, [], "is a run of 'pretrain', a task that predicts nothing"),
+        ({"sequence": {}}, [], "has no segmentation.json: name the workdir of a run of"),
+        (None, [], "holds no config.json; name the workdir of a run"),
+    ],
+)
+def test_what_is_no_segmenter_is_one_sentence(config, flags, sentence, tmp_path):
+    if config is not None:
+        (tmp_path / "config.json").write_text(json.dumps(config))
+    scan = save_scan(tmp_path / "a.npz")
+    done = run(tmp_path, "--input", scan, f"--out={tmp_path / 'x.ply'}", *flags)
     assert done.code == 1
-    assert done.err.startswith(f"error: {tmp_path} has no segmentation.json: name the workdir")
+    assert sentence in done.err
     assert done.err.count("\n") == 1

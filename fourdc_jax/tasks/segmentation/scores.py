@@ -1,15 +1,22 @@
 """Segmentation scores of whole scenes: on voxels, as the papers report them, and on points."""
 
-from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Int64, Integer
 
 from fourdc_jax.data.label_sets import IGNORE_LABEL
 from fourdc_jax.data.scan import Scan
+from fourdc_jax.data.scenes.from_config import SceneDataParams, open_split
 from fourdc_jax.data.scenes.samples import SceneVoxelParams, voxelize_scene
+from fourdc_jax.data.sources.labelled import LabelledScans
 from fourdc_jax.evaluation.segmentation import confusion, scores
+from fourdc_jax.params import read_params
+from fourdc_jax.results.runs import Run
+from fourdc_jax.tasks.segmentation.inference import Predictor, Record
+from fourdc_jax.tasks.shared.comparison import Progress
 
 METRICS = ("val_miou", "val_macc", "val_miou_points", "val_macc_points", "val_overall")
 
@@ -91,3 +98,85 @@ def summarize(confusions: Confusions) -> dict[str, float]:
         "val_macc_points": points["macc"],
         "val_overall": voxels["overall"],
     }
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What the runs are evaluated on.
+
+    Attributes:
+      scenes: labelled with the classes.
+      record: of the first run; the others have the same classes.
+    """
+
+    scenes: LabelledScans
+    record: Record
+
+
+def open_shared_validation(runs: Sequence[Run]) -> Validation:
+    """The validation scenes and the classes that all runs share.
+
+    Raises:
+      FileNotFoundError: a workdir is none of this task, or its scenes are not where they were.
+      ValueError: a run has other classes or validation scenes than the first one.
+    """
+    first, *others = runs
+    record = Record.read(first.workdir)
+    records = [Record.read(run.workdir) for run in others]
+    scenes = open_validation(first, record)
+    for run, own in zip(others, records):
+        same_classes = own.classes.names == record.classes.names
+        if not same_classes or open_validation(run, own).names != scenes.names:
+            raise ValueError(
+                f"{run.workdir} has other {'validation scenes' if same_classes else 'classes'} "
+                f"than {first.workdir}: their scores do not compare"
+            )
+    return Validation(scenes, record)
+
+
+def open_validation(run: Run, record: Record) -> LabelledScans:
+    """A run's validation scenes, labelled with its classes.
+
+    Raises:
+      FileNotFoundError, ValueError: they are not where its config says, or not as it says.
+    """
+    data = read_data(run)
+    scans = open_split(data, data.validation)
+    return LabelledScans(scans, record.label_set, len(record.classes))
+
+
+def read_data(run: Run) -> SceneDataParams:
+    """A run's `config.data`."""
+    return read_params(SceneDataParams, run.config["data"], f"{run.workdir}: config.data")
+
+
+def evaluate_run(
+    run: Run,
+    validation: Validation,
+    predictor: Callable[[], Predictor],
+    progress: Progress,
+) -> dict[str, Any]:
+    """Scores of a finished run as JSON values.
+
+    Args:
+      run: whose grid the scenes are compared on.
+      validation: what it is evaluated on.
+      predictor: loads its network.
+      progress: shows how far it is while the scenes go through it.
+
+    Returns:
+      "classes", and for "voxels", as the papers count, and "points" each the "confusion" and its
+      scores, see `as_values`.
+    """
+    names, voxels = validation.record.classes.names, read_data(run).voxels
+    scenes = progress(validation.scenes, run)
+    found = evaluate_scenes(predictor().predict, scenes, voxels, len(names))
+    levels = {level: as_values(matrix) for level, matrix in found._asdict().items()}
+    return {"classes": list(names), **levels}
+
+
+def as_values(confusion: Integer[np.ndarray, "c c"]) -> dict[str, Any]:
+    """A confusion matrix and its scores as JSON values; null for a score that does not exist."""
+    found = {key: np.asarray(value) for key, value in scores(confusion).items()}
+    values = {key: np.where(np.isnan(v), None, v).tolist() for key, v in found.items()}
+    return {**values, "confusion": confusion.tolist()}
