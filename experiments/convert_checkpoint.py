@@ -25,7 +25,7 @@ from fourdc_jax.models.published.torch_files import read_torch_file
 from fourdc_jax.train import command
 from fourdc_jax.train.checkpoints import FOLDER, Checkpoints, Retention
 from fourdc_jax.train.run_config import write_config
-from fourdc_jax.train.state import TrainState, count_parameters
+from fourdc_jax.train.state import TrainState, count_parameters, split_variables
 
 LISTED = 8  # names of a group that are printed
 
@@ -75,12 +75,8 @@ def save(conversion: Conversion, out: Path) -> None:
         raise FileExistsError(f"{out} holds checkpoints already: name a new folder as --out.")
     out.mkdir(parents=True, exist_ok=True)
     write_config(out, describe_model(conversion))
-    state = TrainState(
-        step=np.int32(0),
-        params=conversion.variables["params"],
-        batch_stats=conversion.variables.get("batch_stats", {}),
-        opt_state={},
-    )
+    params, collections = split_variables(conversion.variables)
+    state = TrainState(np.int32(0), params, collections, opt_state={})
     with Checkpoints(out, Retention(1, 0, ""), asynchronous=False) as checkpoints:
         checkpoints.save(0, state, [], {})
 

@@ -8,9 +8,8 @@ import jax
 from benchmarks.timing import time_interleaved
 from ml_collections import ConfigDict
 
-from fourdc_jax.train import loop, parallel
-from fourdc_jax.train.state import make_state_initializer
-from fourdc_jax.train.step import make_train_step
+from fourdc_jax.train import parallel
+from fourdc_jax.train.programs import program
 from fourdc_jax.train.task import Batch, Task
 
 KEPT = 4  # batches that the steps run on in turns
@@ -51,20 +50,17 @@ def time_steps(
     task: Task, config: ConfigDict, batches: list[Batch], rounds: int
 ) -> tuple[float, float]:
     """Seconds to compile a training step from fresh weights, and the median seconds of one."""
-    schedule, optimizer = loop.make_optimization(config)
-    step = parallel.parallelize(make_train_step(task, optimizer, schedule, parallel.AXIS))
-    initialize = jax.jit(make_state_initializer(task, optimizer, config.seed))
+    programs = program(task, config)
     micro_batch = jax.tree.map(lambda leaf: leaf[0, 0], batches[0])
-    state = parallel.replicate(initialize(micro_batch))
-    stop = parallel.on_every_device(False)
+    state = parallel.replicate(jax.jit(programs.initialize)(micro_batch))
     start = time.perf_counter()
-    compiled = step.lower(state, batches[0], stop).compile()
+    compiled = programs.compile(state, batches[0])
     compile_seconds = time.perf_counter() - start
     newest, turns = [state], itertools.cycle(batches)
 
     def run(repeats: int) -> None:
         for _ in range(repeats):
-            newest[0], _ = compiled(newest[0], next(turns), stop)
+            newest[0], _ = compiled.step(newest[0], next(turns))
         jax.block_until_ready(newest[0])
 
     return compile_seconds, time_interleaved({"step": run}, rounds)["step"]

@@ -2,7 +2,7 @@
 
 `<workdir>/checkpoints/<step>/` holds three items, each readable without the others:
 
-    model       {"params": ..., "batch_stats": ...}, nested dicts of arrays
+    model       {"params": ..., and every collection by its name}, nested dicts of arrays
     optimizer   {"step": ..., "opt_state": ...}
     positions   the data iterator's position in every process
 
@@ -168,12 +168,8 @@ def join_items(like: TrainState, items: dict[str, Any]) -> TrainState:
     """The inverse of `split_items`, with the structure of `like`."""
     model = serialization.from_state_dict(like.variables, items["model"])
     opt_state = serialization.from_state_dict(like.opt_state, items["optimizer"]["opt_state"])
-    return like.replace(
-        step=items["optimizer"]["step"],
-        params=model["params"],
-        batch_stats=model["batch_stats"],
-        opt_state=opt_state,
-    )
+    state = like.replace(step=items["optimizer"]["step"], opt_state=opt_state)
+    return state.with_variables(model)
 
 
 def has_checkpoint(workdir: Path) -> bool:
@@ -209,7 +205,7 @@ def find_step(workdir: Path, best_metric: str = "") -> int:
 
 
 def load_variables(source: Path) -> dict[str, Any]:
-    """{"params", "batch_stats"} of a checkpoint as nested dicts of NumPy arrays.
+    """Parameters and collections of a checkpoint as nested dicts of NumPy arrays.
 
     Args:
       source: a workdir (its newest checkpoint) or one `<workdir>/checkpoints/<step>`.

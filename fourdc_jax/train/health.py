@@ -1,27 +1,28 @@
-"""When to stop a run, and when to shout: values that are not finite, limits, collapse."""
+"""When to stop a run, and when to shout: values that are not finite, limits, alarms."""
 
 import math
 from collections.abc import Mapping
 from typing import Any
 
 from fourdc_jax.train.step import StepOutcome
+from fourdc_jax.train.task import Alarm
 
 
 class TrainingStopped(RuntimeError):
     """The run cannot go on; the message says at which step, why, and what to do."""
 
 
-def check_limits(step: int, outcome: StepOutcome, remedies: Mapping[str, str]) -> None:
+def check_limits(step: int, outcome: StepOutcome, hints: Mapping[str, str]) -> None:
     """Raises TrainingStopped where something was needed that did not fit.
 
     Args:
       step: for the message.
       outcome: on the host.
-      remedies: limit -> what to set.
+      hints: limit -> what to set.
     """
     exceeded = [
         f"{name} needed {int(needed)} but has {int(available)}. "
-        + remedies.get(name, f"Raise the config value that sets {name}.")
+        + hints.get(name, f"Raise the config value that sets {name}.")
         for name, (needed, available) in sorted(outcome.limits.items())
         if needed > available
     ]
@@ -30,12 +31,15 @@ def check_limits(step: int, outcome: StepOutcome, remedies: Mapping[str, str]) -
 
 
 def check_finite(step: int, outcome: StepOutcome) -> None:
-    """Raises TrainingStopped where a step's terms, gradient or statistics are NaN or infinite."""
+    """Raises TrainingStopped where a step's terms, gradient or collections are NaN or infinite."""
     values: dict[str, Any] = {f"loss term {name!r}": v for name, v in outcome.terms.items()}
     values |= {"the total loss": outcome.total, "the gradient's norm": outcome.gradient_norm}
     bad = [f"{name} is {float(v)}" for name, v in values.items() if not math.isfinite(v)]
-    if not outcome.statistics_finite:
-        bad.append("the running batch statistics are not finite")
+    bad += [
+        f"the collection {name!r} is not finite"
+        for name, fine in outcome.finite.items()
+        if not fine
+    ]
     if bad:
         raise TrainingStopped(
             f"step {step}: {', '.join(bad)}. Try a lower config.optimizer.learning_rate, or look "
@@ -44,26 +48,20 @@ def check_finite(step: int, outcome: StepOutcome) -> None:
 
 
 class Alarms:
-    """Watches metrics that must not fall below a value, such as the features' spread and rank.
+    """Watches metrics that must not fall below a value, and counts how often they did."""
 
-    SimSiam's collapse shows as a standard deviation of the L2-normalised features near 0 instead of
-    1 / sqrt(d) (Chen and He, Exploring Simple Siamese Representation Learning, 2021, section 4.1);
-    features that fill one direction only have a healthy spread, and a rank near 1.
-    """
-
-    def __init__(self, thresholds: Mapping[str, float]):
-        self.thresholds = dict(thresholds)
-        self.counts = dict.fromkeys(thresholds, 0)  # logged values below the threshold
+    def __init__(self, alarms: Mapping[str, Alarm]):
+        self.alarms = dict(alarms)
+        self.counts = dict.fromkeys(alarms, 0)  # logged values below the lowest healthy one
 
     def warnings(self, step: int, metrics: Mapping[str, float]) -> list[str]:
-        """One sentence for every watched metric that is below its threshold."""
+        """One sentence for every watched metric that is too low."""
         messages = []
-        for name, threshold in self.thresholds.items():
+        for name, alarm in self.alarms.items():
             value = metrics.get(name, math.nan)
-            if value < threshold:
+            if value < alarm.lowest:
                 self.counts[name] += 1
                 messages.append(
-                    f"COLLAPSE? step {step}: {name} is {value:.4g}, below {threshold:.4g}: "
-                    "features no longer tell points apart"
+                    f"step {step}: {name} is {value:.4g}, below {alarm.lowest:.4g}: {alarm.message}"
                 )
         return messages

@@ -1,13 +1,10 @@
 """The training loop: one story, told once for all tasks."""
 
 import sys
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import optax
 from ml_collections import ConfigDict
 
 from fourdc_jax.train import parallel, preflight, run_config, summary
@@ -15,16 +12,10 @@ from fourdc_jax.train.checkpoints import FOLDER, Checkpoints, Retention
 from fourdc_jax.train.health import TrainingStopped
 from fourdc_jax.train.interrupt import Interrupt
 from fourdc_jax.train.monitor import Monitor
-from fourdc_jax.train.optimizer import make_optimizer, make_schedule
+from fourdc_jax.train.programs import Program, program
 from fourdc_jax.train.progress import Progress
-from fourdc_jax.train.state import (
-    TrainState,
-    count_bytes,
-    count_parameters,
-    make_state_initializer,
-)
-from fourdc_jax.train.step import make_train_step
-from fourdc_jax.train.task import Batch, BatchIterator, Task
+from fourdc_jax.train.state import TrainState, count_bytes, count_parameters
+from fourdc_jax.train.task import Batch, BatchIterator, Evaluation, Task
 from fourdc_jax.train.transfer import transfer
 from fourdc_jax.train.writers import MetricsFile, TensorBoard, read_history
 
@@ -74,19 +65,17 @@ def train(task: Task, config: ConfigDict, workdir: Path) -> TrainState:
             run_config.check_resumable(workdir, config)
 
         # 2. The optimiser, and its step on all devices.
-        schedule, optimizer = make_optimization(config)
-        step_on_one = make_train_step(task, optimizer, schedule, parallel.AXIS)
-        train_step = parallel.parallelize(step_on_one)
+        programs = program(task, config)
 
         # 3. State and data: fresh, from another run's weights, or where this run was left.
-        start = begin(task, config, workdir, checkpoints, optimizer)
+        start = begin(task, config, workdir, checkpoints, programs)
         if parallel.is_main_process():
             run_config.write_config(workdir, config)
 
         # 4. The steps.
         monitor = make_monitor(task, config, workdir, start.step)
         try:
-            state = run_steps(task, config, start, train_step, monitor, checkpoints)
+            state = run_steps(task, config, start, programs, monitor, checkpoints)
         except TrainingStopped as stopped:
             last = checkpoints.finish()
             kept = "No checkpoint was written yet" if last is None else f"Kept: checkpoint {last}"
@@ -101,32 +90,10 @@ def train(task: Task, config: ConfigDict, workdir: Path) -> TrainState:
     return state
 
 
-def make_optimization(
-    config: ConfigDict,
-) -> tuple[optax.Schedule, optax.GradientTransformation]:
-    """The learning rate's course and the optimiser that follows it."""
-    values = config.optimizer
-    schedule = make_schedule(
-        schedule=values.schedule,
-        learning_rate=values.learning_rate,
-        decay_rate=values.decay_rate,
-        decay_every=values.decay_every,
-        power=values.power,
-        total_steps=config.total_steps,
-    )
-    optimizer = make_optimizer(
-        schedule,
-        momentum=values.momentum,
-        dampening=values.dampening,
-        weight_decay=values.weight_decay,
-    )
-    return schedule, optimizer
-
-
 def make_retention(task: Task, config: ConfigDict) -> Retention:
     """Which checkpoints stay; what an evaluation measures is the better the higher."""
     values = config.checkpoint
-    highest = task.evaluation is not None and values.best_metric in task.evaluation.metrics
+    highest = values.best_metric in task.measured
     return Retention(values.keep_last, values.keep_every, values.best_metric, highest)
 
 
@@ -135,7 +102,7 @@ def begin(
     config: ConfigDict,
     workdir: Path,
     checkpoints: Checkpoints,
-    optimizer: optax.GradientTransformation,
+    programs: Program,
 ) -> Start:
     """Opens the data and makes or restores the state; checks the disk before anything compiles."""
     step = checkpoints.latest_step()
@@ -145,9 +112,8 @@ def begin(
     parallel.check_leading_axes(batch, config.accumulate)
 
     micro_batch = jax.tree.map(lambda leaf: leaf[0, 0], batch)
-    initialize = make_state_initializer(task, optimizer, config.seed)
-    like = jax.eval_shape(initialize, micro_batch)
-    grounds = [config.checkpoint.every] + ([task.evaluation.every] if task.evaluation else [])
+    like = jax.eval_shape(programs.initialize, micro_batch)
+    grounds = [config.checkpoint.every, *(evaluation.every for evaluation in task.evaluations)]
     saves = checkpoints.retention.most(config.total_steps, *grounds)
     preflight.check_disk(workdir, count_bytes(like), saves)
 
@@ -155,7 +121,7 @@ def begin(
         say(f"Resuming {workdir} at step {step}")
         state = checkpoints.restore_state(step, like)
         return Start(step, parallel.replicate(state), batches, batch)
-    state = jax.jit(initialize)(micro_batch)
+    state = jax.jit(programs.initialize)(micro_batch)
     if config.init:
         state = start_from(Path(config.init).expanduser(), config, state)
     return Start(0, parallel.replicate(state), batches, batch)
@@ -171,7 +137,7 @@ def start_from(source: Path, config: ConfigDict, state: TrainState) -> TrainStat
         rename=config.init_rename,
     )
     say(transferred.describe(source))
-    return state.replace(params=variables["params"], batch_stats=variables["batch_stats"])
+    return state.with_variables(variables)
 
 
 def own_position(positions: list[Any]) -> Any:
@@ -188,55 +154,61 @@ def run_steps(
     task: Task,
     config: ConfigDict,
     start: Start,
-    train_step: Callable[..., Any],
+    programs: Program,
     monitor: Monitor,
     checkpoints: Checkpoints,
 ) -> TrainState:
     """Steps until `config.total_steps` or an interrupt; the last state is on disk.
 
     Values are read one step late, while the next step already runs. A state is saved only once its
-    own step has been examined, and evaluated where that is due; a run that is asked to stop just
-    then saves without, except at its end.
+    own step has been examined. A run that is asked to stop when an evaluation is due saves without
+    it, except at its end.
     """
     step, state, batches, batch = start
+    last = config.total_steps
     unexamined = None  # outcome of the step before
     stopping = False
     alone = jax.process_count() == 1
-    if step < config.total_steps:
+    if step < last:
         say("Compiling the training step; minutes the first time, then cached")
     with Interrupt() as interrupt:
-        while step < config.total_steps and not stopping:
-            request = parallel.on_every_device(interrupt.requested)
-            state, outcome = train_step(state, batch, request)
+        while step < last and not stopping:
+            state, outcome = programs.step(state, batch, interrupt.requested)
             step += 1
             position = batches.get_state()
-            if step < config.total_steps and not (alone and interrupt.requested):
+            if step < last and not (alone and interrupt.requested):
                 batch = next(batches)  # on the host, while the devices compute
             if unexamined is not None:
                 stopping |= monitor.examine(step - 1, unexamined)
             unexamined = outcome
             # Several processes must stop at the same step: they read the sum of their requests.
             stopping |= alone and interrupt.requested
-            due = evaluation_is_due(task, step, config.total_steps)
-            if stopping or due or step == config.total_steps or step % config.checkpoint.every == 0:
+            due = [evaluation for evaluation in task.evaluations if evaluation.is_due(step, last)]
+            if stopping or due or step == last or step % config.checkpoint.every == 0:
                 stopping |= monitor.examine(step, outcome)
                 unexamined = None
-                save = partial(checkpoints.save, step, state, parallel.gather_values(position))
-                if due and (step == config.total_steps or not stopping):
-                    try:
-                        monitor.record(step, task.evaluation.run(state.variables))
-                    except Exception:
-                        save(monitor.values)  # what was learnt is not lost
-                        raise
-                save(monitor.values)
+                due = due if step == last or not stopping else []
+                evaluate_and_save(step, state, position, due, monitor, checkpoints)
     return state
 
 
-def evaluation_is_due(task: Task, step: int, total_steps: int) -> bool:
-    """Whether the task is evaluated after a step."""
-    if task.evaluation is None:
-        return False
-    return step == total_steps or step % task.evaluation.every == 0
+def evaluate_and_save(
+    step: int,
+    state: TrainState,
+    position: Any,
+    due: list[Evaluation],
+    monitor: Monitor,
+    checkpoints: Checkpoints,
+) -> None:
+    """Evaluates and saves the state of an examined step; where an evaluation fails, saves first."""
+    positions = parallel.gather_values(position)
+    try:
+        for evaluation in due:
+            monitor.record(step, evaluation.run(state.variables))
+    except Exception:
+        checkpoints.save(step, state, positions, monitor.values)  # what was learnt is not lost
+        raise
+    checkpoints.save(step, state, positions, monitor.values)
 
 
 def make_monitor(task: Task, config: ConfigDict, workdir: Path, first_step: int) -> Monitor:

@@ -28,7 +28,7 @@ class Monitor:
         progress: Progress | None,
     ):
         """Args:
-        task: for its alarms, remedies and batch size.
+        task: for its alarms, hints and batch size.
         total_steps: length of the run.
         log_every: steps between two lines; the first and the last step are logged too.
         writers: where lines go; empty on all but the main process.
@@ -57,7 +57,7 @@ class Monitor:
           TrainingStopped: if a limit was exceeded or a value is not finite.
         """
         outcome = jax.device_get(outcome)
-        health.check_limits(step, outcome, self._task.remedies)
+        health.check_limits(step, outcome, self._task.hints)
         health.check_finite(step, outcome)
         self._clock.tick()
         self.values = as_floats(outcome)

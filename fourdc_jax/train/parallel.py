@@ -1,4 +1,4 @@
-"""Many devices, many processes: the only file that knows `pmap` and `jax.distributed`.
+"""Many devices, many processes: the only file that knows `pmap`, `shard_map`, `jax.distributed`.
 
 The state is replicated: `in_axes=None` broadcasts it on the first call, `out_axes=None` keeps what
 comes back on every device, so the training loop sees plain pytrees without a device axis.
@@ -86,20 +86,49 @@ def split_batch(batch_size: int, accumulate: int) -> int:
 def parallelize(
     step: Callable[..., Any], devices: Sequence[jax.Device] | None = None
 ) -> Callable[..., Any]:
-    """Runs (state, batch, stop) -> (state, outcome) on all devices of all processes, or on some.
+    """Runs (state, batch, seed, stop) -> (state, outcome) on all devices of all processes, or some.
 
     The state's buffers are donated: the state that went in is gone afterwards. Batch and stop
-    request carry a leading axis of local devices; state and outcome have none, and must come out
-    equal on all devices.
+    request carry a leading axis of local devices; state, seed and outcome have none. State and
+    outcome must come out equal on all devices.
     """
     return jax.pmap(
         step,
         axis_name=AXIS,
-        in_axes=(None, 0, 0),
+        in_axes=(None, 0, None, 0),
         out_axes=(None, None),
         donate_argnums=0,
         devices=devices,
     )
+
+
+def shard(
+    step: Callable[..., Any], devices: Sequence[jax.Device] | None = None
+) -> Callable[..., Any]:
+    """What `parallelize` does, by `shard_map`: nothing uses it until pmap goes.
+
+    `check_vma=False` because the step differentiates its own share of the loss and sums gradients
+    itself, as it does under pmap. Several processes would first have to make global arrays of batch
+    and stop (`jax.make_array_from_process_local_data`).
+    """
+    devices = jax.devices() if devices is None else devices
+    mesh = jax.make_mesh(
+        (len(devices),), (AXIS,), axis_types=(jax.sharding.AxisType.Auto,), devices=devices
+    )
+
+    def step_on_one(state: Any, batch: Any, seed: jax.Array, stop: jax.Array) -> Any:
+        batch, stop = jax.tree.map(lambda leaf: leaf[0], (batch, stop))  # of one device
+        return step(state, batch, seed, stop)
+
+    everywhere, split = jax.P(), jax.P(AXIS)
+    mapped = jax.shard_map(
+        step_on_one,
+        mesh=mesh,
+        in_specs=(everywhere, split, everywhere, split),
+        out_specs=everywhere,
+        check_vma=False,
+    )
+    return jax.jit(mapped, donate_argnums=0)
 
 
 def check_leading_axes(batch: Any, accumulate: int) -> None:
@@ -113,9 +142,10 @@ def check_leading_axes(batch: Any, accumulate: int) -> None:
             )
 
 
-def on_every_device(value: bool) -> np.ndarray:
-    """int32 [local_devices]: a flag of this process, as a mapped argument."""
-    return np.full([jax.local_device_count()], value, np.int32)
+def on_every_device(value: bool, devices: Sequence[jax.Device] | None = None) -> np.ndarray:
+    """int32 [local devices]: a flag of this process, as a mapped argument."""
+    count = jax.local_device_count() if devices is None else len(devices)
+    return np.full([count], value, np.int32)
 
 
 def replicate(tree: Any) -> Any:

@@ -23,8 +23,16 @@ def check_values(config: ConfigDict, task: Task) -> None:
     for key, value in at_least_one.items():
         if value < 1:
             raise ValueError(f"config.{key} is {value}; it must be at least 1")
-    measured = () if task.evaluation is None else task.evaluation.metrics
-    known = ["", "total", *task.weights, *task.alarms, *measured]
+    for evaluation in task.evaluations:
+        if evaluation.every < 1:
+            raise ValueError(
+                f"{task.name!r} measures {', '.join(evaluation.metrics)} every {evaluation.every} "
+                "steps; it must be at least 1"
+            )
+    twice = {name for name in task.measured if task.measured.count(name) > 1}
+    if twice:
+        raise ValueError(f"task {task.name!r}: two evaluations measure {sorted(twice)}")
+    known = ["", "total", *task.weights, *task.alarms, *task.measured]
     if config.checkpoint.best_metric not in known:
         raise ValueError(
             f"config.checkpoint.best_metric is {config.checkpoint.best_metric!r}; {task.name!r} "

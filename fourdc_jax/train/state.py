@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
-from fourdc_jax.train.task import Batch, Task
+from fourdc_jax.train.task import Batch, Task, Variables
 
 
 class TrainState(struct.PyTreeNode):
@@ -17,19 +17,25 @@ class TrainState(struct.PyTreeNode):
     Attributes:
       step: int32 [], optimiser steps taken.
       params: trained parameters, float32.
-      batch_stats: running statistics of the normalisation layers, {} without any.
+      collections: name -> pytree that forward passes replace, such as "batch_stats", the running
+        statistics of the normalisation layers; {} without any.
       opt_state: state of the optax optimiser.
     """
 
     step: Any
     params: Any
-    batch_stats: Any
+    collections: dict[str, Any]
     opt_state: Any
 
     @property
-    def variables(self) -> dict[str, Any]:
+    def variables(self) -> Variables:
         """What Flax modules and `Task.loss` take."""
-        return {"params": self.params, "batch_stats": self.batch_stats}
+        return {"params": self.params, **self.collections}
+
+    def with_variables(self, variables: Variables) -> "TrainState":
+        """The state with other parameters and collections."""
+        params, collections = split_variables(variables)
+        return self.replace(params=params, collections=collections)
 
 
 def make_state_initializer(
@@ -42,15 +48,21 @@ def make_state_initializer(
     """
 
     def initialize(batch: Batch) -> TrainState:
-        variables = task.init(jax.random.key(seed), batch)
+        params, collections = split_variables(task.init(jax.random.key(seed), batch))
         return TrainState(
             step=jnp.zeros((), jnp.int32),
-            params=variables["params"],
-            batch_stats=variables.get("batch_stats", {}),
-            opt_state=optimizer.init(variables["params"]),
+            params=params,
+            collections=collections,
+            opt_state=optimizer.init(params),
         )
 
     return initialize
+
+
+def split_variables(variables: Variables) -> tuple[Any, dict[str, Any]]:
+    """The parameters, and the collections by their names."""
+    collections = {name: tree for name, tree in variables.items() if name != "params"}
+    return variables["params"], collections
 
 
 def count_bytes(tree: Any) -> int:

@@ -10,12 +10,12 @@ and the transpose of psum is psum, so the gradient of the whole loss is psum(gra
 Accumulation. A step may see several micro-batches in turn. Its gradient is the mean of theirs, its
 terms are the mean of theirs, and each divides by its own counts and normalises with its own batch
 statistics: `accumulate` trades memory for smaller normalisation batches and is part of the method.
-Running statistics are updated by every micro-batch in turn.
+Collections (running statistics, queues) are replaced by every micro-batch in turn.
 """
 
 import functools
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import jax
@@ -25,7 +25,9 @@ from flax import struct, traverse_util
 
 from fourdc_jax.train import metrics
 from fourdc_jax.train.state import TrainState
-from fourdc_jax.train.task import Batch, LossOutput, Task
+from fourdc_jax.train.task import Batch, LossOutput, StepContext, Task
+
+STEPS = 0x57E9  # the steps' random numbers, apart from those of initialisation
 
 
 @struct.dataclass
@@ -40,7 +42,7 @@ class StepOutcome:
       limits: limit -> (needed, available), needed being the most of any device and micro-batch.
       learning_rate: used in this step.
       gradient_norm: Euclidean norm of the whole gradient, before weight decay.
-      statistics_finite: whether all running statistics are finite.
+      finite: collection -> whether it holds no NaN and no infinity.
       stop_requests: devices whose process was asked to stop.
     """
 
@@ -51,14 +53,17 @@ class StepOutcome:
     limits: dict[str, tuple[Any, Any]]
     learning_rate: Any
     gradient_norm: Any
-    statistics_finite: Any
+    finite: dict[str, Any]
     stop_requests: Any
 
 
 def make_train_step(
     task: Task, optimizer: optax.GradientTransformation, schedule: optax.Schedule, axis_name: str
-) -> Callable[[TrainState, Batch, jax.Array], tuple[TrainState, StepOutcome]]:
-    """(state, batch of one device [accumulate, ...], stop int32 []) -> (state, outcome); pure.
+) -> Callable[[TrainState, Batch, jax.Array, jax.Array], tuple[TrainState, StepOutcome]]:
+    """(state, batch of one device [accumulate, ...], seed, stop) -> (state, outcome); pure.
+
+    The seed, uint32 [], is an argument so that runs of several seeds share a compiled program;
+    stop, int32 [], is this device's request to stop.
 
     Args:
       task: gives the loss and its weights.
@@ -68,9 +73,9 @@ def make_train_step(
     """
 
     def train_step(
-        state: TrainState, batch: Batch, stop: jax.Array
+        state: TrainState, batch: Batch, seed: jax.Array, stop: jax.Array
     ) -> tuple[TrainState, StepOutcome]:
-        gradients, batch_stats, seen = accumulate_gradients(task, state, batch, axis_name)
+        gradients, collections, seen = accumulate_gradients(task, state, batch, seed, axis_name)
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
         updates = freeze(updates, task.frozen)
         terms = {name: value.mean() for name, value in seen["terms"].items()}
@@ -82,13 +87,13 @@ def make_train_step(
             limits=jax.tree.map(jnp.max, seen["limits"]),
             learning_rate=jnp.asarray(schedule(state.step), jnp.float32),
             gradient_norm=optax.tree.norm(gradients),
-            statistics_finite=all_finite(batch_stats),
+            finite={name: all_finite(tree) for name, tree in collections.items()},
             stop_requests=jax.lax.psum(stop, axis_name),
         )
         state = TrainState(
             step=state.step + 1,
             params=optax.apply_updates(state.params, updates),
-            batch_stats=batch_stats,
+            collections=collections,
             opt_state=opt_state,
         )
         return state, outcome
@@ -97,53 +102,59 @@ def make_train_step(
 
 
 def accumulate_gradients(
-    task: Task, state: TrainState, batch: Batch, axis_name: str
-) -> tuple[Any, Any, dict[str, Any]]:
-    """Gradient over all devices and micro-batches, running statistics, and what was seen.
+    task: Task, state: TrainState, batch: Batch, seed: jax.Array, axis_name: str
+) -> tuple[Any, dict[str, Any], dict[str, Any]]:
+    """Gradient over all devices and micro-batches, collections after them, and what was seen.
 
     Returns:
-      gradients like `state.params`; batch_stats; {"terms", "counts", "metrics", "limits"} with a
-      leading axis [accumulate] on every value.
+      gradients like `state.params`; collections like the state's; {"terms", "counts", "metrics",
+      "limits"} with a leading axis [accumulate] on every value.
     """
     accumulate = jax.tree.leaves(batch)[0].shape[0]
+    rng = step_rng(seed, state.step)
 
-    def micro_step(carry: tuple[Any, Any], micro_batch: Batch) -> tuple[Any, dict[str, Any]]:
-        batch_stats, gradients = carry
-        gradient = jax.grad(functools.partial(loss_share, task, axis_name), has_aux=True)
-        micro_gradients, (batch_stats, seen) = gradient(state.params, batch_stats, micro_batch)
+    def micro_step(carry: tuple[Any, Any], numbered: tuple[Any, Batch]) -> tuple[Any, Any]:
+        (collections, gradients), (index, micro_batch) = carry, numbered
+        at = StepContext(state.step, jax.random.fold_in(rng, index), axis_name, index)
+        gradient = jax.grad(functools.partial(loss_share, task, at), has_aux=True)
+        micro_gradients, (collections, seen) = gradient(state.params, collections, micro_batch)
         gradients = jax.tree.map(jnp.add, gradients, micro_gradients)
-        return (batch_stats, gradients), seen
+        return (collections, gradients), seen
 
     zeros = jax.tree.map(jnp.zeros_like, state.params)
-    (batch_stats, gradients), seen = jax.lax.scan(
+    (collections, gradients), seen = jax.lax.scan(
         micro_step,
-        (state.batch_stats, zeros),
-        batch,
+        (state.collections, zeros),
+        (jnp.arange(accumulate, dtype=jnp.int32), batch),
         unroll=0 if accumulate == 1 else 1,  # 0 unrolls: a single micro-batch needs no loop
     )
     gradients = jax.tree.map(lambda g: jax.lax.psum(g, axis_name) / accumulate, gradients)
-    return gradients, batch_stats, seen
+    return gradients, collections, seen
+
+
+def step_rng(seed: jax.Array, step: jax.Array) -> jax.Array:
+    """The random key of one optimiser step."""
+    return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), STEPS), step)
 
 
 def loss_share(
-    task: Task, axis_name: str, params: Any, batch_stats: Any, batch: Batch
-) -> tuple[jax.Array, tuple[Any, dict[str, Any]]]:
+    task: Task, at: StepContext, params: Any, collections: dict[str, Any], batch: Batch
+) -> tuple[jax.Array, tuple[dict[str, Any], dict[str, Any]]]:
     """This device's share of one micro-batch's loss; all devices' shares add up to it."""
-    variables = {"params": params, "batch_stats": batch_stats}
-    output = task.loss(variables, batch, axis_name)
-    check_names(task, output)
-    counts = metrics.global_counts(output.terms, axis_name)
+    output = task.loss({"params": params, **collections}, batch, at)
+    check_names(task, output, collections)
+    counts = metrics.global_counts(output.terms, at.axis_name)
     shares = metrics.local_shares(output.terms, counts)
     seen = {
-        "terms": jax.lax.psum(jax.lax.stop_gradient(shares), axis_name),
+        "terms": jax.lax.psum(jax.lax.stop_gradient(shares), at.axis_name),
         "counts": counts,
-        "metrics": metrics.global_sums(jax.lax.stop_gradient(output.metrics), axis_name),
+        "metrics": metrics.global_sums(jax.lax.stop_gradient(output.metrics), at.axis_name),
         "limits": {
-            name: (jax.lax.pmax(needed, axis_name), jnp.asarray(available, jnp.int32))
+            name: (jax.lax.pmax(needed, at.axis_name), jnp.asarray(available, jnp.int32))
             for name, (needed, available) in output.limits.items()
         },
     }
-    return weigh(task, shares), (output.batch_stats, seen)
+    return weigh(task, shares), (dict(output.collections), seen)
 
 
 def weigh(task: Task, terms: dict[str, jax.Array]) -> jax.Array:
@@ -166,8 +177,13 @@ def freeze(updates: Any, patterns: Sequence[str]) -> Any:
     return traverse_util.unflatten_dict(flat, sep="/") if patterns else updates
 
 
-def check_names(task: Task, output: LossOutput) -> None:
-    """Raises ValueError unless terms and weights agree and no name is used twice."""
+def check_names(task: Task, output: LossOutput, collections: Collection[str]) -> None:
+    """Raises ValueError unless names agree with the task's, and none is used twice."""
+    if set(output.collections) != set(collections):
+        raise ValueError(
+            f"task {task.name!r} returns the collections {sorted(output.collections)} "
+            f"but was initialised with {sorted(collections)}"
+        )
     if set(output.terms) != set(task.weights):
         raise ValueError(
             f"task {task.name!r} returns the loss terms {sorted(output.terms)} "

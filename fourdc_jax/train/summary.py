@@ -56,6 +56,6 @@ def describe_summary(summary: dict[str, Any], unit: str) -> str:
         lines.append(f"  {name:<{width}}  {value['first']:>10.4g} -> {value['last']:.4g}")
     for name, count in summary["alarms"].items():
         if count:
-            lines.append(f"  ALARM: {name} was below its threshold in {count} logged steps")
+            lines.append(f"  ALARM: {name} was too low in {count} logged steps")
     lines.append(f"  checkpoint: {summary['checkpoint']}")
     return "\n".join(lines)

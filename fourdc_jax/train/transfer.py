@@ -52,7 +52,7 @@ def transfer(
     "predictor_3d/.*", and so name parameters and running statistics alike.
 
     Args:
-      variables: {"params", "batch_stats"}, nested dicts, freshly initialised.
+      variables: parameters and collections, nested dicts, freshly initialised.
       source: a workdir, or one `<workdir>/checkpoints/<step>`.
       skip: paths of the checkpoint (after renaming) to leave out.
       new: paths of the model that stay as initialised. An array that changed its shape may be named

@@ -14,11 +14,12 @@ LAST_TWO = Retention(keep_last=2, keep_every=0, best_metric="")
 
 def make_state(value=1.0, width=5, batch_stats=True):
     params = {"encoder": {"conv": {"kernel": jnp.full((3, width), value)}, "scale": jnp.ones(())}}
+    collections = {"batch_stats": {"encoder": {"mean": jnp.arange(4.0) * value}}}
     optimizer = make_optimizer(lambda step: 0.1, momentum=0.9, dampening=0.1, weight_decay=0.1)
     return TrainState(
         step=jnp.int32(7),
         params=params,
-        batch_stats={"encoder": {"mean": jnp.arange(4.0) * value}} if batch_stats else {},
+        collections=collections if batch_stats else {},
         opt_state=optimizer.init(params),
     )
 

@@ -26,7 +26,9 @@ def run(workdir, every=2, scores=SCORES, on_batch=None, **changes):
         return {"score": seen[-1]}
 
     config = toy_config(**{"checkpoint.best_metric": "score", "checkpoint.keep_last": 1, **changes})
-    task = toy_task(config, evaluation=Evaluation(every, ("score",), evaluate), on_batch=on_batch)
+    task = toy_task(
+        config, evaluations=(Evaluation(every, ("score",), evaluate),), on_batch=on_batch
+    )
     train(task, config, workdir)
     return len(seen)
 

@@ -7,6 +7,7 @@ import pytest
 
 from fourdc_jax.train.health import Alarms, TrainingStopped, check_finite, check_limits
 from fourdc_jax.train.step import StepOutcome
+from fourdc_jax.train.task import Alarm
 
 HEALTHY = StepOutcome(
     total=np.float32(1.0),
@@ -16,7 +17,7 @@ HEALTHY = StepOutcome(
     limits={"rows": (np.int32(9), np.int32(9))},
     learning_rate=np.float32(0.1),
     gradient_norm=np.float32(2.0),
-    statistics_finite=np.bool_(True),
+    finite={"batch_stats": np.bool_(True), "queue": np.bool_(True)},
     stop_requests=np.int32(0),
 )
 
@@ -31,7 +32,7 @@ def test_a_healthy_step_passes():
     [
         ({"terms": {"fit": np.float32(np.inf)}}, "step 3: loss term 'fit' is inf"),
         ({"gradient_norm": np.float32(np.nan)}, "step 3: the gradient's norm is nan"),
-        ({"statistics_finite": np.bool_(False)}, "step 3: the running batch statistics"),
+        ({"finite": {"queue": np.bool_(False)}}, "step 3: the collection 'queue' is not finite"),
     ],
 )
 def test_what_is_not_finite_is_named(changes, message):
@@ -39,7 +40,7 @@ def test_what_is_not_finite_is_named(changes, message):
         check_finite(3, dataclasses.replace(HEALTHY, **changes))
 
 
-def test_every_exceeded_limit_is_named_with_its_remedy():
+def test_every_exceeded_limit_is_named_with_its_hint():
     limits = {"rows": (np.int32(10), np.int32(9)), "duplicates": (np.int32(1), np.int32(0))}
     outcome = dataclasses.replace(HEALTHY, limits=limits)
     with pytest.raises(TrainingStopped) as info:
@@ -51,8 +52,9 @@ def test_every_exceeded_limit_is_named_with_its_remedy():
 
 
 def test_alarms_ring_below_the_threshold_only():
-    alarms = Alarms({"feature_std_3d": 0.1, "feature_std_4d": 0.1})
+    low = Alarm(0.1, "the features lie near one point")
+    alarms = Alarms({"feature_std_3d": low, "feature_std_4d": low})
     assert alarms.warnings(1, {"feature_std_3d": 0.1, "feature_std_4d": np.nan}) == []
     (message,) = alarms.warnings(2, {"feature_std_3d": 0.05, "feature_std_4d": 0.2})
-    assert "step 2: feature_std_3d is 0.05, below 0.1" in message
+    assert message == "step 2: feature_std_3d is 0.05, below 0.1: the features lie near one point"
     assert alarms.counts == {"feature_std_3d": 1, "feature_std_4d": 0}

@@ -11,6 +11,7 @@ from fixtures.toy_training import loss, toy_config, toy_task
 
 from fourdc_jax.train.health import TrainingStopped
 from fourdc_jax.train.loop import train
+from fourdc_jax.train.task import Alarm
 from fourdc_jax.train.writers import read_history
 
 pytestmark = pytest.mark.usefixtures("compiled_once")
@@ -59,9 +60,9 @@ def test_the_step_is_compiled_once(tmp_path):
     config = toy_config(total_steps=4)
     traced = []
 
-    def counting_loss(variables, batch, axis_name):
-        traced.append(axis_name)
-        return loss(variables, batch, axis_name)
+    def counting_loss(variables, batch, at):
+        traced.append(at.axis_name)
+        return loss(variables, batch, at)
 
     for total_steps in (4, 6):  # fresh and resumed
         traced.clear()
@@ -151,7 +152,7 @@ def test_nan_stops_names_step_and_term_and_keeps_the_last_good_checkpoint(tmp_pa
     assert [line["step"] for line in read_history(tmp_path)] == list(range(1, bad_batch))
 
 
-def test_an_exceeded_limit_stops_with_both_numbers_and_the_remedy(tmp_path):
+def test_an_exceeded_limit_stops_with_both_numbers_and_the_hint(tmp_path):
     config = toy_config()
     with pytest.raises(
         TrainingStopped,
@@ -172,10 +173,10 @@ def test_resuming_with_another_config_names_the_keys(finished):
 
 def test_alarms_are_loud_and_counted(tmp_path, capsys):
     config = toy_config(total_steps=2)
-    train(toy_task(config, alarms={"spread": 100.0}), config, tmp_path)
+    train(toy_task(config, alarms={"spread": Alarm(100.0, "all is near zero")}), config, tmp_path)
     stderr = capsys.readouterr().err
-    assert stderr.count("below 100") == 2
-    assert "WARNING: COLLAPSE? step 2: spread" in stderr
+    assert stderr.count("below 100: all is near zero") == 2
+    assert "WARNING: step 2: spread is" in stderr
     assert json.loads((tmp_path / "summary.json").read_text())["alarms"] == {"spread": 2}
 
 

@@ -7,11 +7,14 @@ import pytest
 from fixtures.toy_training import init, loss, toy_config, toy_task
 
 from fourdc_jax.train import parallel
-from fourdc_jax.train.loop import make_optimization
+from fourdc_jax.train.programs import program
 from fourdc_jax.train.state import make_state_initializer
 from fourdc_jax.train.step import make_train_step
+from fourdc_jax.train.task import Alarm, StepContext
 
 RATE = 0.1
+SEED = np.uint32(0)
+ALONE = StepContext(step=0, rng=None, axis_name=None)
 
 
 def split(batch, devices, accumulate):
@@ -34,15 +37,15 @@ def one_step(batch, devices, steps=1, **task_changes):
     train_step = parallel.parallelize(step, jax.devices()[:devices])
     state = make_state_initializer(task, optimizer, 0)(jax.tree.map(lambda a: a[0, 0], batch))
     for _ in range(steps):
-        state, outcome = train_step(state, batch, np.zeros([devices], np.int32))
+        state, outcome = train_step(state, batch, SEED, np.zeros([devices], np.int32))
     return jax.device_get(state), jax.device_get(outcome)
 
 
 def plain_loss(params, batch, batch_stats):
     """The loss by one device's autodiff, no axis: what all the machinery must equal."""
-    output = loss({"params": params, "batch_stats": batch_stats}, batch, None)
+    output = loss({"params": params, "batch_stats": batch_stats}, batch, ALONE)
     means = {name: total / count for name, (total, count) in output.terms.items()}
-    return means["fit"] + 0.5 * means["size"], (means, output.batch_stats)
+    return means["fit"] + 0.5 * means["size"], (means, output.collections["batch_stats"])
 
 
 def test_two_devices_give_the_gradient_and_loss_of_one():
@@ -60,7 +63,9 @@ def test_two_devices_give_the_gradient_and_loss_of_one():
             np.testing.assert_allclose(outcome.terms[name], mean, rtol=1e-5)
         np.testing.assert_allclose(outcome.gradient_norm, optax.tree.norm(gradient), rtol=1e-5)
         np.testing.assert_allclose(
-            state.batch_stats["encoder"]["mean"], batch_stats["encoder"]["mean"], atol=1e-6
+            state.collections["batch_stats"]["encoder"]["mean"],
+            batch_stats["encoder"]["mean"],
+            atol=1e-6,
         )
 
 
@@ -95,7 +100,9 @@ def test_accumulation_is_the_mean_of_the_micro_batches(devices):
     np.testing.assert_allclose(outcome.terms["fit"], np.mean(fits), rtol=1e-5)
     np.testing.assert_allclose(outcome.counts["fit"], sum(counts))
     np.testing.assert_allclose(
-        state.batch_stats["encoder"]["mean"], batch_stats["encoder"]["mean"], atol=1e-6
+        state.collections["batch_stats"]["encoder"]["mean"],
+        batch_stats["encoder"]["mean"],
+        atol=1e-6,
     )
 
 
@@ -120,12 +127,10 @@ def test_limits_tell_the_most_of_any_device_and_micro_batch():
 
 def test_stop_requests_reach_every_device():
     config = toy_config()
-    task = toy_task(config)
-    schedule, optimizer = make_optimization(config)
-    step = parallel.parallelize(make_train_step(task, optimizer, schedule, parallel.AXIS))
+    programs = program(toy_task(config), config)
     batch = split(whole_batch(), 2, 1)
-    state = make_state_initializer(task, optimizer, 0)({"x": batch["x"][0, 0]})
-    _, outcome = step(state, batch, np.asarray([0, 1], np.int32))
+    state = programs.initialize({"x": batch["x"][0, 0]})
+    _, outcome = programs.mapped(state, batch, programs.seed, np.asarray([0, 1], np.int32))
     assert outcome.stop_requests == 1
     assert outcome.learning_rate == np.float32(0.1)
 
@@ -135,7 +140,7 @@ def test_stop_requests_reach_every_device():
     [
         ({"weights": {"fit": 1.0}}, "has weights for"),
         ({"weights": {"fit": 1.0, "total": 1.0}}, "has weights for"),
-        ({"alarms": {"feature_std": 0.1}}, "feature_std"),
+        ({"alarms": {"feature_std": Alarm(0.1, "")}}, "feature_std"),
     ],
 )
 def test_a_task_that_contradicts_itself_is_named(changes, message):
@@ -151,7 +156,7 @@ def test_frozen_parameters_stay_whatever_decay_says():
     state = make_state_initializer(task, optimizer, 0)(jax.tree.map(lambda a: a[0, 0], batch))
     before = jax.device_get(state.params)
     train_step = parallel.parallelize(step, jax.devices()[:1])
-    after = jax.device_get(train_step(state, batch, np.zeros([1], np.int32))[0].params)
+    after = jax.device_get(train_step(state, batch, SEED, np.zeros([1], np.int32))[0].params)
     np.testing.assert_array_equal(after["encoder"]["kernel"], before["encoder"]["kernel"])
     assert (after["head"]["kernel"] != before["head"]["kernel"]).all()
 

@@ -34,6 +34,6 @@ def test_the_summary_for_people():
     assert text.splitlines() == [
         "toy: 8 steps, 12,345 parameters, 2 devices, 1.5 sequences/s",
         "  total        -0.1 -> -0.9",
-        "  ALARM: spread was below its threshold in 3 logged steps",
+        "  ALARM: spread was too low in 3 logged steps",
         "  checkpoint: w/checkpoints/8",
     ]

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from fourdc_jax.train.checkpoints import Checkpoints, Retention
-from fourdc_jax.train.state import TrainState
+from fourdc_jax.train.state import TrainState, split_variables
 from fourdc_jax.train.transfer import transfer
 
 
@@ -19,7 +19,7 @@ def variables(value, backbone="encoder_3d", head="predictor_3d", width=4):
 
 @pytest.fixture
 def source(tmp_path):
-    state = TrainState(step=jnp.int32(1), opt_state={"x": jnp.zeros(1)}, **variables(1.0))
+    state = TrainState(jnp.int32(1), *split_variables(variables(1.0)), {"x": jnp.zeros(1)})
     with Checkpoints(tmp_path, Retention(1, 0, ""), asynchronous=False) as checkpoints:
         checkpoints.save(1, state, [0], {})
     return tmp_path

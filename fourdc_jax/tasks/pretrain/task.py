@@ -33,7 +33,9 @@ from fourdc_jax.tasks.shared.assemble import (
     open_batches,
 )
 from fourdc_jax.train.parallel import split_batch
-from fourdc_jax.train.task import Batch, LossOutput, Task, Variables
+from fourdc_jax.train.task import Alarm, Batch, LossOutput, StepContext, Task, Variables
+
+COLLAPSED = "COLLAPSE? the features no longer tell points apart,"
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,7 @@ def create_task(config: ConfigDict) -> Task:
         batch_size=config.batch_size,
         unit="sequences",
         alarms=choose_alarms(loss, model.features, config.log),
-        remedies=explain_limits(capacity),
+        hints=explain_limits(capacity),
         report=partial(draw_report, make_model(axis_name=None), maker, in_channels, plain),
     )
 
@@ -135,18 +137,18 @@ def compute_loss(
     params: LossParams,
     variables: Variables,
     batch: Batch,
-    axis_name: str | None,
+    at: StepContext,
 ) -> LossOutput:
     """Both networks on one micro-batch, the terms of equation 9 and what to watch."""
-    model = make_model(axis_name=axis_name)
-    output, updates = model.apply(variables, batch, train=True, mutable=["batch_stats"])
+    model = make_model(axis_name=at.axis_name)
+    output, collections = model.apply(variables, batch, train=True, mutable=["batch_stats"])
     metrics = {}
     for name, features in (("3d", output.features_3d), ("4d", output.features_4d)):
         if features is not None:
-            metrics |= watch_features(name, features, axis_name)
+            metrics |= watch_features(name, features, at.axis_name)
     return LossOutput(
         terms=compute_terms(params, output),
-        batch_stats=updates["batch_stats"],
+        collections=collections,
         metrics=metrics,
         limits=dict(output.limits),
     )
@@ -182,23 +184,33 @@ def watch_features(name: str, features: TrackFeatures, axis_name: str | None) ->
     }
 
 
-def choose_alarms(loss: LossParams, features: int, log: ConfigDict) -> dict[str, float]:
-    """Lowest healthy spread and rank of each network's projections of so many channels."""
-    healthy = {"std": log.collapse_fraction / features**0.5, "rank": log.collapse_rank}
+def choose_alarms(loss: LossParams, features: int, log: ConfigDict) -> dict[str, Alarm]:
+    """Lowest healthy spread and rank of each network's projections of so many channels.
+
+    SimSiam's collapse shows as a standard deviation of the L2-normalised features near 0 instead of
+    1 / sqrt(d) (Chen and He, Exploring Simple Siamese Representation Learning, 2021, section 4.1);
+    features that fill one direction only have a healthy spread, and a rank near 1.
+    """
+    point = Alarm(log.collapse_fraction / features**0.5, f"{COLLAPSED} they lie near one point")
+    line = Alarm(log.collapse_rank, f"{COLLAPSED} they lie near one line")
     networks = ("3d", "4d") if loss.with_4d else ("3d",)
-    return {f"feature_{k}_{name}": v for name in networks for k, v in healthy.items()}
+    return {
+        f"feature_{what}_{name}": alarm
+        for name in networks
+        for what, alarm in (("std", point), ("rank", line))
+    }
 
 
 def explain_limits(capacity: Capacity) -> Mapping[str, str]:
     """What to set where a limit is exceeded, by the limit's name."""
-    remedies = {}
+    hints = {}
     for name, rows in (("3d", capacity.rows_3d), ("4d", capacity.rows_4d)):
-        remedies[f"duplicate_coordinates_{name}"] = (
+        hints[f"duplicate_coordinates_{name}"] = (
             f"coords_{name} of a batch must be unique: voxelise before batching."
         )
         for level in range(1, len(rows)):
-            remedies[f"rows_level_{level}_{name}"] = (
+            hints[f"rows_level_{level}_{name}"] = (
                 f"Raise config.data.capacity.margin, or give config.data.capacity.rows_{name} with "
                 f"more than {rows[level]} rows a sample at level {level}."
             )
-    return remedies
+    return hints

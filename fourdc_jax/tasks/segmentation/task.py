@@ -22,7 +22,7 @@ from fourdc_jax.tasks.shared.assemble import initialize, make_loader_params, ope
 from fourdc_jax.tasks.shared.backbone import check_source
 from fourdc_jax.train import parallel
 from fourdc_jax.train.checkpoints import has_checkpoint
-from fourdc_jax.train.task import Batch, Evaluation, LossOutput, Task, Variables
+from fourdc_jax.train.task import Batch, Evaluation, LossOutput, StepContext, Task, Variables
 
 
 def create_task(config: ConfigDict, workdir: Path) -> Task:
@@ -63,10 +63,10 @@ def create_task(config: ConfigDict, workdir: Path) -> Task:
         batches=partial(open_batches, data.training, rows, loader),
         batch_size=config.batch_size,
         unit="scenes",
-        remedies=explain_limits(rows),
+        hints=explain_limits(rows),
         frozen=("encoder_3d/.*",) if params.model.freeze_backbone else (),
-        evaluation=Evaluation(
-            params.eval.every, METRICS, partial(evaluate, inference, data.validation)
+        evaluations=(
+            Evaluation(params.eval.every, METRICS, partial(evaluate, inference, data.validation)),
         ),
         report=partial(draw_report, inference, data.validation, plain),
     )
@@ -89,15 +89,15 @@ def compute_loss(
     make_model: Callable[..., Segmenter],
     variables: Variables,
     batch: Batch,
-    axis_name: str | None,
+    at: StepContext,
 ) -> LossOutput:
     """Cross-entropy and accuracy over the labelled voxels of one micro-batch."""
-    model = make_model(axis_name=axis_name)
-    output, updates = model.apply(variables, batch, train=True, mutable=["batch_stats"])
+    model = make_model(axis_name=at.axis_name)
+    output, collections = model.apply(variables, batch, train=True, mutable=["batch_stats"])
     logits, labels = output.logits, batch["labels"]
     return LossOutput(
         terms={"loss": cross_entropy(logits, labels, IGNORE_LABEL)},
-        batch_stats=updates["batch_stats"],
+        collections=collections,
         metrics={"accuracy": accuracy(logits, labels, IGNORE_LABEL)},
         limits=dict(output.limits),
     )
@@ -127,12 +127,10 @@ def evaluate(
 
 def explain_limits(rows: Rows) -> Mapping[str, str]:
     """What to set where a limit is exceeded, by the limit's name."""
-    remedies = {
-        "duplicate_coordinates": "coords of a batch must be unique: voxelise before batching."
-    }
+    hints = {"duplicate_coordinates": "coords of a batch must be unique: voxelise before batching."}
     for level in range(1, len(rows)):
-        remedies[f"rows_level_{level}"] = (
+        hints[f"rows_level_{level}"] = (
             f"Raise config.data.capacity.margin, or give config.data.capacity.rows with more than "
             f"{rows[level]} rows a micro-batch at level {level}."
         )
-    return remedies
+    return hints

@@ -6,10 +6,7 @@ import pytest
 from tasks.pretrain.test_task import tiny_config
 
 from fourdc_jax.tasks.pretrain import task as pretrain
-from fourdc_jax.train import parallel
-from fourdc_jax.train.loop import make_optimization
-from fourdc_jax.train.state import make_state_initializer
-from fourdc_jax.train.step import make_train_step
+from fourdc_jax.train.programs import program
 
 pytest.importorskip("triton", reason="its interpreter runs the kernels")
 
@@ -44,16 +41,12 @@ def train(implementation):
     config.implementation, config.batch_size = implementation, jax.device_count()
     config.data.capacity.rows_3d = config.data.capacity.rows_4d = CAPACITY
     task = pretrain.create_task(config.lock())
-    schedule, optimizer = make_optimization(config)
-    step = parallel.parallelize(
-        make_train_step(task, optimizer, schedule, parallel.AXIS), jax.local_devices()[:1]
-    )
-    initialize = make_state_initializer(task, optimizer, config.seed)
-    state = jax.device_get(jax.jit(initialize)(random_batch(0)))
+    programs = program(task, config, jax.local_devices()[:1])
+    state = jax.device_get(jax.jit(programs.initialize)(random_batch(0)))
     losses = []
     for seed in range(2):
         batch = jax.tree.map(lambda leaf: leaf[None, None], random_batch(seed))
-        state, outcome = jax.device_get(step(state, batch, np.zeros(1, np.int32)))
+        state, outcome = jax.device_get(programs.step(state, batch))
         for needed, available in outcome.limits.values():
             assert needed <= available
         values = {"total": outcome.total, "norm": outcome.gradient_norm, **outcome.terms}

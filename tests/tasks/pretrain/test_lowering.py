@@ -16,9 +16,7 @@ from tasks.pretrain.test_task import tiny_config
 from fourdc_jax.models.architectures import Architecture, find_architecture
 from fourdc_jax.tasks.pretrain import task as pretrain
 from fourdc_jax.train import parallel
-from fourdc_jax.train.loop import make_optimization
-from fourdc_jax.train.state import make_state_initializer
-from fourdc_jax.train.step import make_train_step
+from fourdc_jax.train.programs import program
 
 pytest.importorskip("jax_triton", reason="jax-triton compiles the kernels")
 
@@ -44,16 +42,14 @@ def lower_step(config: ConfigDict, compute_capability: int) -> Any:
     """The step under pmap, as StableHLO for CUDA; nothing is computed, no data is read."""
     with lowering_for(compute_capability):
         task = pretrain.create_task(config)
-        schedule, optimizer = make_optimization(config)
-        step = parallel.parallelize(make_train_step(task, optimizer, schedule, parallel.AXIS))
+        programs = program(task, config)
         batch = batch_shapes(config)
-        state = jax.eval_shape(make_state_initializer(task, optimizer, config.seed), batch)
+        state = jax.eval_shape(programs.initialize, batch)
         devices = jax.local_device_count()
         batches = jax.tree.map(
             lambda leaf: jax.ShapeDtypeStruct((devices, 1, *leaf.shape), leaf.dtype), batch
         )
-        stop = jax.ShapeDtypeStruct((devices,), jnp.int32)
-        traced = jax.jit(step).trace(state, batches, stop)  # of pmap alone, for this host only
+        traced = jax.jit(programs.step).trace(state, batches)  # of pmap alone, for this host only
         return traced.lower(lowering_platforms=("cuda",))
 
 

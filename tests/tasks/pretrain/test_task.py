@@ -8,6 +8,7 @@ from fourdc_jax.configs.pretrain import get_config
 from ml_collections import ConfigDict
 
 from fourdc_jax.tasks.pretrain import task as pretrain
+from fourdc_jax.train.task import StepContext
 
 
 def tiny_config(**changes) -> ConfigDict:
@@ -60,8 +61,9 @@ def test_batch_is_what_the_model_reads(task, batch):
 def test_two_devices_equal_one_on_the_same_sequences(task, batch, variables):
     """Loss terms, metrics and running statistics, with global batch norm; the other device idle."""
     assert jax.local_device_count() == 2
+    at = StepContext(step=0, rng=None, axis_name="device")
     run = jax.pmap(
-        lambda micro: finish(task.loss(variables, micro, "device"), "device"),
+        lambda micro: finish(task.loss(variables, micro, at), "device"),
         axis_name="device",
         out_axes=None,
     )
@@ -76,7 +78,7 @@ def test_two_devices_equal_one_on_the_same_sequences(task, batch, variables):
         *("loss_3d", "loss_3d4d", "loss_4d"),
         *(f"{name}_{k}d" for name in ("feature_std", "feature_rank", "cosine") for k in (3, 4)),
     }
-    assert set(task.remedies) == set(limits)
+    assert set(task.hints) == set(limits)
     for needed, available in limits.values():
         assert needed <= available
 
@@ -85,7 +87,7 @@ def finish(output, axis_name):
     """Every (sum, count) pair summed over devices and divided; statistics; limits."""
     means = jax.lax.psum(output.terms | output.metrics, axis_name)
     needs = {k: (jax.lax.pmax(need, axis_name), room) for k, (need, room) in output.limits.items()}
-    return {k: total / count for k, (total, count) in means.items()}, output.batch_stats, needs
+    return {k: total / count for k, (total, count) in means.items()}, output.collections, needs
 
 
 def spare_tracks(batch):
@@ -119,8 +121,10 @@ def move_to_first(batch):
 
 def test_weights_and_alarms_follow_the_config(task):
     assert task.weights == {"loss_3d": 1.0, "loss_3d4d": 1.0, "loss_4d": 1.0}
-    assert task.alarms["feature_std_3d"] == pytest.approx(0.2 / 8**0.5)
-    assert task.alarms["feature_rank_4d"] == 2
+    assert task.alarms["feature_std_3d"].lowest == pytest.approx(0.2 / 8**0.5)
+    assert task.alarms["feature_rank_4d"].lowest == 2
+    assert "near one point" in task.alarms["feature_std_4d"].message
+    assert "near one line" in task.alarms["feature_rank_3d"].message
 
 
 def test_table_6_variant_without_4d(batch):
@@ -129,7 +133,9 @@ def test_table_6_variant_without_4d(batch):
     task = pretrain.create_task(config)
     micro_batch = jax.tree.map(lambda a: jnp.asarray(a[0, 0]), batch)
     variables = jax.eval_shape(task.init, jax.random.key(0), micro_batch)
-    output = jax.eval_shape(lambda v: task.loss(v, micro_batch, None), variables)
+    output = jax.eval_shape(
+        lambda v: task.loss(v, micro_batch, StepContext(0, None, None)), variables
+    )
     assert set(task.weights) == set(output.terms) == {"loss_3d"}
     assert set(variables["params"]) == {"encoder_3d", "predictor_3d"}
     assert set(task.alarms) == {"feature_std_3d", "feature_rank_3d"}

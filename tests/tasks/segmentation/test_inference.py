@@ -127,7 +127,7 @@ def test_evaluation_during_training_is_that_of_the_predictor(finished, predictor
     workdir, config = finished
     task = segmentation.create_task(config, workdir)
     variables = jax.device_put(load_variables(workdir / "checkpoints" / "20"))
-    during = task.evaluation.run(variables)
+    during = task.evaluations[0].run(variables)
     opened = segmentation.open_scene_data(predictor.params.data, config.seed).validation
     scans = [opened[index] for index in range(len(opened))]
     after = evaluate_scenes(predictor.predict, scans, predictor.params.data.voxels, 3)

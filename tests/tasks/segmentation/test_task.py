@@ -14,6 +14,7 @@ from fourdc_jax.tasks.segmentation.inference import Record, SceneInference
 from fourdc_jax.tasks.segmentation.scores import METRICS
 from fourdc_jax.train.checkpoints import find_step, load_variables
 from fourdc_jax.train.loop import train
+from fourdc_jax.train.task import StepContext
 from fourdc_jax.train.writers import read_history
 
 pytestmark = pytest.mark.usefixtures("compiled_once")
@@ -137,9 +138,9 @@ def test_two_devices_equal_one_on_the_same_scenes(scenes, tmp_path):
     variables = jax.jit(task.init)(jax.random.key(0), jax.tree.map(lambda a: a[0], micro))
 
     def means(part):
-        output = task.loss(variables, part, "device")
+        output = task.loss(variables, part, StepContext(0, None, "device"))
         sums = jax.lax.psum(output.terms | output.metrics, "device")
-        return {k: total / count for k, (total, count) in sums.items()}, output.batch_stats
+        return {k: total / count for k, (total, count) in sums.items()}, output.collections
 
     compute = jax.pmap(means, axis_name="device", out_axes=None)
     values, stats = compute(micro)
