@@ -21,13 +21,13 @@ Matrix product and copy are measured in turns with the rest. A stem's gradients 
 import argparse
 
 import jax
-import jax.numpy as jnp
 from benchmarks.engine_times import layer_lines, report, single_layers, whole_network
 from benchmarks.flags import DTYPES, add_size_flags, add_timing_flags, write_numbers
 from benchmarks.rooms import level_capacities, room_voxels, sequence_voxels
 from benchmarks.timing import on_gpu
 from benchmarks.workloads import make_network, map_workload, submanifold_layer
 
+from fourdc_jax.sparse.execution import Execution
 from fourdc_jax.train import command
 
 IMPLEMENTATIONS = ("auto", "xla", "triton", "interpret")
@@ -58,10 +58,14 @@ def main(args: argparse.Namespace) -> None:
     networks = args.network or ["3d", "4d"]
     results = []
     for rows in args.rows or ([10_240, 102_400, 1_024_000] if on_gpu() else [20_480, 102_400]):
-        options = {"implementation": args.implementation, "dtype": jnp.dtype(dtype)}
+        execution = Execution(dtype=dtype, implementation=args.implementation)
         coords = room_voxels(rows, args.voxel)
         network = make_network(
-            "Res16UNet34C", coords, level_capacities(coords), stem_kernel_size=5, **options
+            "Res16UNet34C",
+            coords,
+            level_capacities(coords),
+            stem_kernel_size=5,
+            execution=execution,
         )
         workloads = single_layers(network, channels, dtype, args.implementation)
         if "3d" in networks:
@@ -69,7 +73,9 @@ def main(args: argparse.Namespace) -> None:
         results += report(f"3D, voxels of {args.voxel} m", network, workloads, dtype, args.rounds)
         if "4d" in networks:
             coords = sequence_voxels(rows // 4 * 4, args.voxel)
-            network = make_network("MinkUNet14", coords, level_capacities(coords), **options)
+            network = make_network(
+                "MinkUNet14", coords, level_capacities(coords), execution=execution
+            )
             workloads = {"maps, 5 levels": map_workload(network)}
             layer, kernel_map = (
                 submanifold_layer(network, 96, 96),

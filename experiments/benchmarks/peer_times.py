@@ -23,6 +23,7 @@ from benchmarks.workloads import (
 )
 
 from fourdc_jax import kernels
+from fourdc_jax.sparse.execution import Execution
 
 CHANNELS = ((32, 32), (64, 64), (128, 96), (96, 96), (128, 128), (256, 256))
 NETWORK = "Res16UNet34C"
@@ -53,11 +54,12 @@ def compare_engines(
     others = checked_peers("cuda" if gpu else "cpu", voxel)
     channels = channels or (CHANNELS if gpu else ((64, 64), (128, 128)))
     dtype = jnp.bfloat16 if gpu else jnp.float32
+    execution = Execution(dtype=jnp.dtype(dtype).name)
     results = []
     for count in rows:
         coords = room_voxels(count, voxel)
         capacities = level_capacities(coords)
-        network = make_network(NETWORK, coords, capacities, stem_kernel_size=5, dtype=dtype)
+        network = make_network(NETWORK, coords, capacities, stem_kernel_size=5, execution=execution)
         neighbours = network.sizes.pairs[0] / count
         print(f"\n{count} voxels of {voxel} m, {neighbours:.1f} of 27 neighbours exist")
         calls = layer_calls(network, "3^3", channels, others, dtype)
@@ -66,7 +68,9 @@ def compare_engines(
         results += report(count, calls, others, dtype, rounds)
         if gpu:
             coords = sequence_voxels(count // 4 * 4, voxel)
-            network = make_network("MinkUNet14", coords, level_capacities(coords), dtype=dtype)
+            network = make_network(
+                "MinkUNet14", coords, level_capacities(coords), execution=execution
+            )
             calls = layer_calls(network, "3^4", [(64, 64), (96, 96)], others, dtype)
             results += report(count, calls, others, dtype, rounds)
     return results

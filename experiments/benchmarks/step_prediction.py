@@ -8,6 +8,7 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
@@ -26,6 +27,8 @@ from fourdc_jax.kernels.compiled import (
 )
 from fourdc_jax.kernels.implementation import lowering_for
 from fourdc_jax.kernels.sparse_conv.tile_table import Tile, choose_tile
+
+from fourdc_jax.sparse.execution import Execution
 
 ARCHITECTURE = 90
 SHORT = {"forward": "forward", "input gradient": "in.grad", "weight gradient": "w.grad"}
@@ -120,10 +123,12 @@ def trace_network(question: Question) -> tuple[Network, Any, Any, Any]:
     """
     rows = question.rows
     coords = room_voxels(rows, question.voxel, rows_of_room=question.rows_of_room)
-    options = {"stem_kernel_size": 5, "dtype": jnp.dtype(question.dtype)}
+    execution = Execution(dtype=question.dtype, implementation="xla")
     capacities = level_capacities(coords)
-    network = make_network(question.network, coords, capacities, implementation="xla", **options)
-    module = network.module.clone(implementation="triton")
+    network = make_network(
+        question.network, coords, capacities, stem_kernel_size=5, execution=execution
+    )
+    module = network.module.clone(execution=replace(execution, implementation="triton"))
     with lowering_for(ARCHITECTURE):
         build = jax.jit(lambda coords: module.build_pyramid(coords, jnp.int32(rows), capacities))
         traced = build.trace(jax.ShapeDtypeStruct(coords.shape, jnp.int32))

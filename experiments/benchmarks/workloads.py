@@ -126,7 +126,7 @@ def network_workloads(network: Network) -> dict[str, Workload]:
 
     Parameters are float32, features and products have the network's dtype.
     """
-    module, itemsize = network.module, jnp.dtype(network.module.dtype).itemsize
+    module, itemsize = network.module, jnp.dtype(network.module.execution.dtype).itemsize
     x = jax.random.normal(jax.random.key(1), (network.num_rows, IN_CHANNELS), jnp.float32)
 
     def initialize(pyramid):

@@ -1,10 +1,18 @@
-"""The U-Net that all tasks share: its parameters, and how it is made of them."""
+"""The U-Net that all tasks share: its parameters, how it is made of them, and its levels."""
 
 from dataclasses import dataclass
 
+from flax import linen as nn
+from jaxtyping import Array, Float
+
 from fourdc_jax.models.architectures import BlockType, find_architecture
 from fourdc_jax.models.unet import SparseUNet
-from fourdc_jax.sparse.pyramid import Implementation, KernelType
+from fourdc_jax.sparse.execution import Execution
+from fourdc_jax.sparse.pyramid import KernelType, Pyramid
+
+NUM_LEVELS = 5
+STRIDE_3D = (2, 2, 2)  # from each level to the next
+CONVOLUTIONS = {"basic": 2, "bottleneck": 1}  # of size 3 in a residual block
 
 
 @dataclass(frozen=True)
@@ -25,15 +33,34 @@ class NetworkParams:
     block_batch_norm_momentum: float
 
 
-def make_unet(
-    network: NetworkParams,
-    dtype: str,
-    remat: bool,
-    stride: tuple[int, ...],
-    axis_name: str | None,
-    implementation: Implementation,
-) -> SparseUNet:
-    """The U-Net of one network, without a final layer: the task's own head takes its place."""
+class Backbone(nn.Module):
+    """The U-Net without its final layer, in the place that pre-training has it: "unet"."""
+
+    unet: SparseUNet
+
+    @nn.compact
+    def __call__(
+        self, features: Float[Array, "n c_in"], pyramid: Pyramid, *, train: bool
+    ) -> Float[Array, "n c"]:
+        return self.unet(features, pyramid, train=train)
+
+
+def stride_4d(stride_time: bool) -> tuple[int, ...]:
+    """From each level to the next of a network over sequences, which may keep every frame."""
+    return (2, 2, 2, 2 if stride_time else 1)
+
+
+def level_strides(stride: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
+    """Strides along each axis of a U-Net's levels after the first, where levels stride so much."""
+    return tuple(tuple(step**level for step in stride) for level in range(1, NUM_LEVELS))
+
+
+def make_unet(network: NetworkParams, stride: tuple[int, ...], execution: Execution) -> SparseUNet:
+    """The U-Net of one network, without a final layer: the task's own head takes its place.
+
+    Args:
+      stride: from each level to the next, for each axis; so many axes has the network.
+    """
     dimension = len(stride)
     block, planes, layers = network.block, network.planes, network.layers
     if network.architecture:
@@ -65,8 +92,21 @@ def make_unet(
         stride=stride,
         batch_norm_momentum=network.batch_norm_momentum,
         block_batch_norm_momentum=network.block_batch_norm_momentum,
-        dtype=dtype,
-        remat=remat,
-        axis_name=axis_name,
-        implementation=implementation,
+        execution=execution,
     )
+
+
+def receptive_radius(unet: SparseUNet) -> int:
+    """Voxels along an axis beyond which nothing changes a row's features in evaluation.
+
+    The sum of the steps that every layer reads away, from the finest level down and up again. A
+    part of a scene with this margin around it gives what the whole scene gives.
+    """
+    stem = unet.stem_kernel_size
+    radius = max(stem if isinstance(stem, tuple) else (stem,)) // 2
+    levels = (1, 2, 3, 4, 3, 2, 1, 0)  # of the eight stages
+    for stage, level in enumerate(levels):
+        stride = 2**level
+        radius += stride // 2 if stage < 4 else stride  # the layer that changes the level
+        radius += unet.layers[stage] * CONVOLUTIONS[unet.block] * stride
+    return radius

@@ -8,10 +8,10 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Bool, Float, Int32, Shaped
 
-from fourdc_jax.models.backbone import NetworkParams, make_unet
+from fourdc_jax.models.backbone import STRIDE_3D, NetworkParams, make_unet, stride_4d
 from fourdc_jax.models.heads import Encoder, Predictor
+from fourdc_jax.sparse.execution import Execution, Implementation
 from fourdc_jax.sparse.gather import gather_rows
-from fourdc_jax.sparse.pyramid import Implementation
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def run_network(
     z = encoder(batch[f"features_{which}"], pyramid, train=train)  # (n, c)
     p = predictor(z, num_rows, tracks, train=train)  # (b, m, t, c)
     limits = {f"{name}_{which}": limit for name, limit in pyramid.limits.items()}
-    z = gather_rows(z, tracks, implementation=encoder.unet.implementation)
+    z = gather_rows(z, tracks, implementation=encoder.unet.execution.implementation)
     return TrackFeatures(p, z, tracks >= 0), limits
 
 
@@ -142,17 +142,19 @@ def make_contrast(
     Raises:
       ValueError: an architecture that is not known, or planes and layers that are not eight each.
     """
+    execution = Execution(axis_name, params.dtype, params.remat, implementation)
 
-    def make_network(network: NetworkParams, dimension: int) -> tuple[Encoder, Predictor]:
-        stride = (2, 2, 2, 2 if stride_time else 1)[:dimension]
-        unet = make_unet(network, params.dtype, params.remat, stride, axis_name, implementation)
+    def make_network(network: NetworkParams, stride: tuple[int, ...]) -> tuple[Encoder, Predictor]:
+        unet = make_unet(network, stride, execution)
         encoder = Encoder(unet, params.features, params.projection_batch_norm)
         momentum = network.batch_norm_momentum
-        return encoder, Predictor(params.predictor_hidden, momentum, axis_name, implementation)
+        return encoder, Predictor(params.predictor_hidden, momentum, execution)
 
-    networks_4d = make_network(params.network_4d, 4) if with_4d else (None, None)
+    networks_4d = (None, None)
+    if with_4d:
+        networks_4d = make_network(params.network_4d, stride_4d(stride_time))
     return FourDContrast(
-        *make_network(params.network_3d, 3),
+        *make_network(params.network_3d, STRIDE_3D),
         *networks_4d,
         capacities_3d=tuple(capacities_3d),
         capacities_4d=tuple(capacities_4d),

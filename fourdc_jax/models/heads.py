@@ -6,9 +6,10 @@ from jaxtyping import Array, Float, Int32
 
 from fourdc_jax.models.unet import SparseUNet
 from fourdc_jax.sparse.batch_norm import MaskedBatchNorm
+from fourdc_jax.sparse.execution import Execution
 from fourdc_jax.sparse.gather import gather_rows
 from fourdc_jax.sparse.layers import Pointwise
-from fourdc_jax.sparse.pyramid import Implementation, Pyramid
+from fourdc_jax.sparse.pyramid import Pyramid
 
 
 class Encoder(nn.Module):
@@ -36,7 +37,7 @@ class Encoder(nn.Module):
         norm = MaskedBatchNorm(
             self.unet.batch_norm_momentum,
             affine=False,
-            axis_name=self.unet.axis_name,
+            execution=self.unet.execution,
             name="projection_norm",
         )
         return norm(z, rows, train=train)
@@ -51,8 +52,7 @@ class Predictor(nn.Module):
 
     hidden: int
     batch_norm_momentum: float
-    axis_name: str | None = None
-    implementation: Implementation = "auto"
+    execution: Execution = Execution()
 
     @nn.compact
     def __call__(
@@ -63,10 +63,10 @@ class Predictor(nn.Module):
         *,
         train: bool,
     ) -> Float[Array, "*tracks c"]:
-        norm = MaskedBatchNorm(self.batch_norm_momentum, axis_name=self.axis_name, name="norm")
+        norm = MaskedBatchNorm(self.batch_norm_momentum, execution=self.execution, name="norm")
         x = Pointwise(self.hidden, name="hidden")(z, num_rows)
         x = nn.relu(norm(x, num_rows, train=train))
-        x = gather_rows(x, wanted, implementation=self.implementation)
+        x = gather_rows(x, wanted, implementation=self.execution.implementation)
         x = x.reshape(-1, self.hidden)  # (tracks, hidden)
         every = jnp.asarray(x.shape[0], jnp.int32)
         p = Pointwise(z.shape[-1], use_bias=True, name="output")(x, every)

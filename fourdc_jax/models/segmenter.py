@@ -7,15 +7,11 @@ from typing import Literal, NamedTuple
 import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
-from jaxtyping import Array, Float, Float32, Int32, Shaped
+from jaxtyping import Array, Float32, Int32, Shaped
 
-from fourdc_jax.models.backbone import NetworkParams, make_unet
-from fourdc_jax.models.unet import SparseUNet
+from fourdc_jax.models.backbone import STRIDE_3D, Backbone, NetworkParams, make_unet
+from fourdc_jax.sparse.execution import Execution, Implementation
 from fourdc_jax.sparse.layers import Pointwise
-from fourdc_jax.sparse.pyramid import Implementation, Pyramid
-
-STRIDE = (2, 2, 2)  # from level to level
-CONVOLUTIONS = {"basic": 2, "bottleneck": 1}  # of size 3 in a residual block
 
 
 @dataclass(frozen=True)
@@ -39,18 +35,6 @@ class SegmenterOutput(NamedTuple):
 
     logits: Float32[Array, "n classes"]
     limits: Mapping[str, tuple[Int32[Array, ""], int]]
-
-
-class Backbone(nn.Module):
-    """The U-Net without its final layer, in the place that pre-training has it: "unet"."""
-
-    unet: SparseUNet
-
-    @nn.compact
-    def __call__(
-        self, features: Float[Array, "n c_in"], pyramid: Pyramid, *, train: bool
-    ) -> Float[Array, "n c"]:
-        return self.unet(features, pyramid, train=train)
 
 
 class Segmenter(nn.Module):
@@ -108,28 +92,11 @@ def make_segmenter(
     Raises:
       ValueError: an architecture that is not known, or planes and layers that are not eight each.
     """
-    unet = make_unet(
-        params.network_3d, params.dtype, params.remat, STRIDE, axis_name, implementation
-    )
+    execution = Execution(axis_name, params.dtype, params.remat, implementation)
+    unet = make_unet(params.network_3d, STRIDE_3D, execution)
     return Segmenter(
         Backbone(unet),
         Pointwise(num_classes, use_bias=True),
         capacities=tuple(capacities),
         freeze_backbone=params.freeze_backbone,
     )
-
-
-def receptive_radius(unet: SparseUNet) -> int:
-    """Voxels along an axis beyond which nothing changes a row's features in evaluation.
-
-    The sum of the steps that every layer reads away, from the finest level down and up again. A
-    part of a scene with this margin around it gives what the whole scene gives.
-    """
-    stem = unet.stem_kernel_size
-    radius = max(stem if isinstance(stem, tuple) else (stem,)) // 2
-    levels = (1, 2, 3, 4, 3, 2, 1, 0)  # of the eight stages
-    for stage, level in enumerate(levels):
-        stride = 2**level
-        radius += stride // 2 if stage < 4 else stride  # the layer that changes the level
-        radius += unet.layers[stage] * CONVOLUTIONS[unet.block] * stride
-    return radius

@@ -6,11 +6,11 @@ from functools import partial
 
 import jax.numpy as jnp
 from flax import linen as nn
-from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int32
 
 from fourdc_jax.models.architectures import BlockType, find_architecture
 from fourdc_jax.sparse.batch_norm import MaskedBatchNorm
+from fourdc_jax.sparse.execution import Execution
 from fourdc_jax.sparse.layers import (
     Pointwise,
     SparseConv,
@@ -18,13 +18,7 @@ from fourdc_jax.sparse.layers import (
     TransposedConv,
     convolve_and_normalize,
 )
-from fourdc_jax.sparse.pyramid import (
-    Implementation,
-    KernelType,
-    Level,
-    Pyramid,
-    build_pyramid,
-)
+from fourdc_jax.sparse.pyramid import KernelType, Level, Pyramid, build_pyramid
 
 Norm = Callable[..., MaskedBatchNorm]
 BOTTLENECK_EXPANSION = 4
@@ -36,7 +30,7 @@ class BasicBlock(nn.Module):
     planes: int
     norm: Norm
     shortcut_norm: Norm
-    implementation: Implementation
+    execution: Execution
 
     @nn.compact
     def __call__(
@@ -45,7 +39,7 @@ class BasicBlock(nn.Module):
         rows = level.num_rows
 
         def convolve(y, index):
-            conv = SparseConv(self.planes, self.implementation, name=f"conv{index}")
+            conv = SparseConv(self.planes, self.execution, name=f"conv{index}")
             norm = self.norm(name=f"norm{index}")
             return convolve_and_normalize(conv, norm, y, level.kernel_map, rows, train=train)
 
@@ -62,7 +56,7 @@ class BottleneckBlock(nn.Module):
     planes: int
     norm: Norm
     shortcut_norm: Norm
-    implementation: Implementation
+    execution: Execution
 
     @nn.compact
     def __call__(
@@ -72,7 +66,7 @@ class BottleneckBlock(nn.Module):
         rows = level.num_rows
         y = Pointwise(self.planes, name="conv1")(x, rows)
         y = nn.relu(self.norm(name="norm1")(y, rows, train=train))
-        conv = SparseConv(self.planes, self.implementation, name="conv2")
+        conv = SparseConv(self.planes, self.execution, name="conv2")
         norm = self.norm(name="norm2")
         y = nn.relu(convolve_and_normalize(conv, norm, y, level.kernel_map, rows, train=train))
         y = Pointwise(features, name="conv3")(y, rows)
@@ -102,10 +96,7 @@ class SparseUNet(nn.Module):
       batch_norm_momentum: weight of the batch in running statistics: stem, down, up, shortcuts.
       block_batch_norm_momentum: likewise inside residual blocks. SpatioTemporalSegmentation,
         PointContrast and CSC leave 0.1 there, whatever their bn_momentum says.
-      dtype: of features and matrix products; parameters, statistics and sums are float32.
-      remat: recompute the residual blocks in the backward pass instead of keeping their features.
-      axis_name: device axis over which batch statistics are taken.
-      implementation: of the sparse operations, see kernels.
+      execution: how it runs.
     """
 
     dimension: int
@@ -119,10 +110,7 @@ class SparseUNet(nn.Module):
     stride: tuple[int, ...] | None = None
     batch_norm_momentum: float = 0.1
     block_batch_norm_momentum: float = 0.1
-    dtype: DTypeLike = jnp.float32
-    remat: bool = False
-    axis_name: str | None = None
-    implementation: Implementation = "auto"
+    execution: Execution = Execution()
 
     @classmethod
     def named(
@@ -148,7 +136,7 @@ class SparseUNet(nn.Module):
             stride=self._stride,
             kernel_type=self.kernel_type,
             stem_kernel_size=self.stem_kernel_size,
-            implementation=self.implementation,
+            implementation=self.execution.implementation,
         )
 
     @property
@@ -159,8 +147,8 @@ class SparseUNet(nn.Module):
     def __call__(
         self, features: Float[Array, "n c_in"], pyramid: Pyramid, *, train: bool
     ) -> Float[Array, "n c_out"]:
-        norm = partial(MaskedBatchNorm, momentum=self.batch_norm_momentum, axis_name=self.axis_name)
-        options = {"kernel_volume": math.prod(self._stride), "implementation": self.implementation}
+        norm = partial(MaskedBatchNorm, momentum=self.batch_norm_momentum, execution=self.execution)
+        options = {"kernel_volume": math.prod(self._stride), "execution": self.execution}
 
         def convolve(conv, x, sparse_map, name, level):
             """The layers `name`_conv and `name`_norm; `level` is that of the result."""
@@ -168,8 +156,8 @@ class SparseUNet(nn.Module):
             rows = pyramid.levels[level].num_rows
             return nn.relu(convolve_and_normalize(*args, rows, train=train))
 
-        stem = partial(SparseConv, self.stem_channels, self.implementation)
-        x = convolve(stem, features.astype(self.dtype), pyramid.stem_map, "stem", 0)
+        stem = partial(SparseConv, self.stem_channels, self.execution)
+        x = convolve(stem, features.astype(self.execution.dtype), pyramid.stem_map, "stem", 0)
         skips = []
         for level in range(1, 5):
             skips.append(x)
@@ -191,7 +179,7 @@ class SparseUNet(nn.Module):
     def _stage(self, x, stage: int, level: Level, norm: Norm, train: bool):
         """The residual blocks of stage 1 to 8."""
         block = BasicBlock if self.block == "basic" else BottleneckBlock
-        if self.remat:
+        if self.execution.remat:
             block = nn.remat(block, static_argnums=(3,))
         block_norm = partial(norm, momentum=self.block_batch_norm_momentum)
         for index in range(1, self.layers[stage - 1] + 1):
@@ -199,7 +187,7 @@ class SparseUNet(nn.Module):
                 self.planes[stage - 1],
                 block_norm,
                 norm,
-                self.implementation,
+                self.execution,
                 name=f"stage{stage}_block{index}",
             )(x, level, train)
         return x

@@ -10,6 +10,7 @@ from jax import lax
 from jaxtyping import Array, Float, Float32, Int32
 
 from fourdc_jax import kernels
+from fourdc_jax.sparse.execution import Execution
 
 # Rows that share one shift while moments are accumulated. Short enough that XLA:CPU keeps the
 # accumulators in registers, which makes one pass of the two moments 2.5 times as fast as jnp.sum.
@@ -37,7 +38,7 @@ class MaskedBatchNorm(nn.Module):
     momentum: float
     epsilon: float = 1e-5
     affine: bool = True
-    axis_name: str | None = None
+    execution: Execution = Execution()
 
     @nn.compact
     def __call__(
@@ -59,7 +60,8 @@ class MaskedBatchNorm(nn.Module):
         if not train:
             std = jnp.sqrt(running_var.value + self.epsilon)
             return scale_and_shift(x, num_rows, running_mean.value, scale / std, bias)
-        y, batch = batch_norm(x, scale, bias, num_rows, self.epsilon, self.axis_name, moments)
+        axis_name = self.execution.axis_name
+        y, batch = batch_norm(x, scale, bias, num_rows, self.epsilon, axis_name, moments)
         if not self.is_initializing() and self.is_mutable_collection("batch_stats"):
             unbiased = batch.variance * batch.count / jnp.maximum(batch.count - 1, 1)
             rate_mean = jnp.where(batch.count > 0, self.momentum, 0.0)

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Int32
 
 from fourdc_jax import kernels
 from fourdc_jax.sparse.batch_norm import MaskedBatchNorm
+from fourdc_jax.sparse.execution import Execution
 from fourdc_jax.sparse.initializers import minkowski_uniform
 
 ConvResult = Float[Array, "m c_out"] | tuple[Float[Array, "m c_out"], kernels.BlockMoments | None]
@@ -20,7 +21,7 @@ class SparseConv(nn.Module):
     """Submanifold convolution: every row reads its neighbours of the same level. No bias."""
 
     features: int
-    implementation: kernels.Implementation = "auto"
+    execution: Execution = Execution()
 
     @nn.compact
     def __call__(
@@ -32,8 +33,9 @@ class SparseConv(nn.Module):
     ) -> ConvResult:
         shape = (kernel_map.rows.shape[0], x.shape[-1], self.features)  # (k, c_in, c_out)
         kernel = self.param("kernel", minkowski_uniform(shape[0] * shape[1]), shape, jnp.float32)
+        implementation = self.execution.implementation
         return kernels.sparse_conv(
-            x, kernel, kernel_map, with_moments=with_moments, implementation=self.implementation
+            x, kernel, kernel_map, with_moments=with_moments, implementation=implementation
         )
 
 
@@ -42,7 +44,7 @@ class StridedConv(nn.Module):
 
     features: int
     kernel_volume: int
-    implementation: kernels.Implementation = "auto"
+    execution: Execution = Execution()
 
     @nn.compact
     def __call__(
@@ -50,8 +52,9 @@ class StridedConv(nn.Module):
     ) -> ConvResult:
         shape = (self.kernel_volume, x.shape[-1], self.features)  # (k, c_in, c_out)
         kernel = self.param("kernel", minkowski_uniform(shape[0] * shape[1]), shape, jnp.float32)
+        implementation = self.execution.implementation
         return kernels.strided_conv(
-            x, kernel, down, with_moments=with_moments, implementation=self.implementation
+            x, kernel, down, with_moments=with_moments, implementation=implementation
         )
 
 
@@ -60,7 +63,7 @@ class TransposedConv(nn.Module):
 
     features: int
     kernel_volume: int
-    implementation: kernels.Implementation = "auto"
+    execution: Execution = Execution()
 
     @nn.compact
     def __call__(
@@ -72,8 +75,9 @@ class TransposedConv(nn.Module):
     ) -> ConvResult:
         shape = (self.kernel_volume, x.shape[-1], self.features)  # (k, c_in, c_out)
         kernel = self.param("kernel", minkowski_uniform(shape[0] * shape[2]), shape, jnp.float32)
+        implementation = self.execution.implementation
         return kernels.transposed_conv(
-            x, kernel, down, with_moments=with_moments, implementation=self.implementation
+            x, kernel, down, with_moments=with_moments, implementation=implementation
         )
 
 

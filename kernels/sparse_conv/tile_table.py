@@ -184,7 +184,7 @@ def write_table(table: dict[Problem, Tile]) -> str:
 
 def table_text() -> str:
     """The table that is installed with this package."""
-    return resources.files("kernels.sparse_conv").joinpath(FILE).read_text()
+    return resources.files("fourdc_jax.kernels.sparse_conv").joinpath(FILE).read_text()
 
 
 @cache

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from flax import traverse_util
 
-from fourdc_jax.models.backbone import NetworkParams
-from fourdc_jax.models.segmenter import SegmenterParams, make_segmenter, receptive_radius
+from fourdc_jax.models.backbone import NetworkParams, receptive_radius
+from fourdc_jax.models.segmenter import SegmenterParams, make_segmenter
 
 CLASSES, ROWS = 3, (600, 600, 600, 600, 600)
 
@@ -95,10 +95,3 @@ def test_nothing_beyond_the_receptive_radius_changes_a_row(variables):
     difference = np.abs(np.asarray(run(batch["features"]) - run(changed))).max(axis=1)
     far = np.abs(place[difference > 0] - 148).max()
     assert radius / 2 < far <= radius
-
-
-def test_the_radius_of_the_papers_network():
-    """1 + 15 down + 15 up + 2 convolutions in 2, 3, 4, 6, 2, 2, 2, 2 blocks at their strides."""
-    model = build(layers=(2, 3, 4, 6, 2, 2, 2, 2))
-    convolutions = 2 * (2 * 2 + 3 * 4 + 4 * 8 + 6 * 16 + 2 * 8 + 2 * 4 + 2 * 2 + 2 * 1)
-    assert receptive_radius(model.encoder_3d.unet) == 31 + convolutions

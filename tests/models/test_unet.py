@@ -11,6 +11,7 @@ from jax import lax
 
 from fourdc_jax import kernels
 from fourdc_jax.models.unet import SparseUNet
+from fourdc_jax.sparse.execution import Execution
 
 EPSILON = 1e-5
 
@@ -176,7 +177,7 @@ CASES = {
             stem_kernel_size=(3, 3, 3, 1),
             kernel_type="hybrid",
             stride=(2, 2, 2, 1),
-            remat=True,
+            execution=Execution(remat=True),
         ),
         (16, 16, 16, 2),
     ),
@@ -248,7 +249,7 @@ def relative_error(actual, exact):
 
 def test_bfloat16_is_for_features_only():
     """Gradients and running statistics stay float32; the layers' tests check the values."""
-    unet = SparseUNet(3, (4,) * 8, (1,) * 8, 2, dtype="bfloat16")
+    unet = SparseUNet(3, (4,) * 8, (1,) * 8, 2, execution=Execution(dtype="bfloat16"))
 
     def loss(params, stats):
         pyramid = unet.build_pyramid(jnp.zeros((4, 4), jnp.int32), jnp.int32(1), (4,) * 5)

@@ -10,6 +10,7 @@ from flax import linen as nn
 
 from fourdc_jax import kernels
 from fourdc_jax.sparse.batch_norm import MaskedBatchNorm
+from fourdc_jax.sparse.execution import Execution
 from fourdc_jax.sparse.initializers import minkowski_uniform
 from fourdc_jax.sparse.layers import (
     Pointwise,
@@ -158,7 +159,7 @@ def normalized_convolutions(implementation):
         }
 
     def normalize(layer, volume, sparse_map, num_inputs, num_outputs, x):
-        conv = layer(32, *volume, implementation)
+        conv = layer(32, *volume, Execution(implementation=implementation))
         model, x = ConvNorm(conv), kernels.zero_padding(x, num_inputs)
         variables = model.init(jax.random.key(1), x, sparse_map, num_outputs, False)
 

@@ -17,6 +17,7 @@ from jaxtyping import Float32, Int, Shaped
 
 from fourdc_jax.models.architectures import ARCHITECTURES
 from fourdc_jax.models.unet import SparseUNet
+from fourdc_jax.sparse.execution import Execution
 
 BlockKernels = Literal["hybrid", "hypercube"]
 Arrays = Mapping[str, Shaped[np.ndarray, "..."]]
@@ -144,7 +145,7 @@ def find_network(arrays: Arrays) -> SparseUNet:
         block="bottleneck" if "block1.0.conv3.kernel" in arrays else "basic",
         stem_channels=arrays[STEM].shape[2],
         stem_kernel_size=stem_kernel_size,
-        implementation="xla",
+        execution=Execution(implementation="xla"),
     )
 
 

@@ -21,7 +21,8 @@ from fourdc_jax.data.scenes.capacity import choose_evaluation_rows
 from fourdc_jax.data.scenes.samples import SceneSample, select_rows, voxelize_scene
 from fourdc_jax.data.scenes.tiles import split_into_tiles
 from fourdc_jax.files import write_atomically
-from fourdc_jax.models.segmenter import Segmenter, receptive_radius
+from fourdc_jax.models.backbone import receptive_radius
+from fourdc_jax.models.segmenter import Segmenter
 from fourdc_jax.tasks.segmentation.params import SegmentationParams, read_segmentation_params
 from fourdc_jax.train import run_config
 from fourdc_jax.train.checkpoints import FOLDER, find_step, has_checkpoint, load_variables

@@ -7,9 +7,9 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from fourdc_jax.models.backbone import NetworkParams, make_unet
-from fourdc_jax.models.segmenter import STRIDE
+from fourdc_jax.models.backbone import STRIDE_3D, NetworkParams, make_unet
 from fourdc_jax.params import read_params
+from fourdc_jax.sparse.execution import Execution
 from fourdc_jax.tasks.segmentation.params import SegmentationParams
 from fourdc_jax.train import run_config
 from fourdc_jax.train.checkpoints import FOLDER
@@ -72,8 +72,7 @@ def check_structure(params: SegmentationParams, there: Mapping[str, Any], source
     key = "config.model.network_3d"
     network = read_params(NetworkParams, there["model"]["network_3d"], f"{source}: {key}")
     ours, theirs = (
-        make_unet(values, params.model.dtype, params.model.remat, STRIDE, None, "auto")
-        for values in (params.model.network_3d, network)
+        make_unet(values, STRIDE_3D, Execution()) for values in (params.model.network_3d, network)
     )
     different = [
         f"{name} {getattr(theirs, name)} there and {getattr(ours, name)} here"

@@ -8,6 +8,8 @@ from benchmarks.costs import Cost, Layer, forward_cost, network_layers, step_cos
 from benchmarks.rooms import level_capacities
 from benchmarks.workloads import make_network, network_workloads
 
+from fourdc_jax.sparse.execution import Execution
+
 LAYER = Layer("layer", "submanifold", 0, 27, 32, 64, inputs=100, outputs=100, pairs=800)
 
 
@@ -35,7 +37,8 @@ def isolated():
     cells = np.indices((2, 2, 2)).reshape(3, -1).T * 64
     coords = jnp.asarray(np.insert(cells, 0, 0, axis=1).astype(np.int32))
     capacities = level_capacities(coords)
-    return make_network("MinkUNet14", coords, capacities, stem_kernel_size=5, implementation="xla")
+    execution = Execution(implementation="xla")
+    return make_network("MinkUNet14", coords, capacities, stem_kernel_size=5, execution=execution)
 
 
 def test_without_neighbours_every_parameter_of_a_kernel_meets_its_voxels_once(isolated):
