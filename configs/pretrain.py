@@ -13,6 +13,7 @@ their rank near 4 in 3D and 6 in 4D, of 64.
 from collections.abc import Iterator
 from typing import Any
 
+from fourdc_jax.configs.common import checkpoint, init, log, network, optimizer, shrink_network
 from ml_collections import ConfigDict
 
 
@@ -21,14 +22,12 @@ def get_config(arg: str = "") -> ConfigDict:
     if arg not in ("", "demo"):
         raise ValueError(f"configs/pretrain.py takes no argument or 'demo', got {arg!r}")
     config = ConfigDict()
+    config.task = "pretrain"
     config.seed = 0
     config.total_steps = 50_000
     config.batch_size = 12  # sequences an optimiser step, over all devices and processes
     config.accumulate = 1  # micro-batches an optimiser step
-    config.init = ""  # workdir, or one of its checkpoints/<step>, whose weights to start from
-    config.init_skip = ()  # patterns of paths in that checkpoint to leave out
-    config.init_new = ()  # patterns of paths in this model that stay as initialised
-    config.init_rename = ()  # "its/prefix=our/prefix"
+    config.init = init()
     config.implementation = "auto"
 
     config.data = data_config()
@@ -37,26 +36,10 @@ def get_config(arg: str = "") -> ConfigDict:
     config.model = model_config()
     config.loss = loss_config()
 
-    config.optimizer = ConfigDict()
-    config.optimizer.learning_rate = 0.25
-    config.optimizer.momentum = 0.8  # this and the weight decay: PointContrast, the paper is silent
-    config.optimizer.dampening = 0.0
-    config.optimizer.weight_decay = 1e-4  # of every parameter, joins the gradient before momentum
-    config.optimizer.schedule = "exponential"  # "constant", "exponential" or "polynomial"
-    config.optimizer.decay_rate = 0.99  # exponential: factor ...
-    config.optimizer.decay_every = 1000  # ... and steps between two factors
-    config.optimizer.power = 0.9  # polynomial: (1 - step / (total_steps + 1))^power
-
-    config.checkpoint = ConfigDict()
-    config.checkpoint.every = 400  # steps
-    config.checkpoint.keep_last = 2  # newest checkpoints kept
-    config.checkpoint.keep_every = 10_000  # also kept: multiples of so many steps; 0 for none
-    config.checkpoint.best_metric = ""  # also kept: where this logged value was lowest; "" for none
-    config.checkpoint.asynchronous = True  # write files while training goes on
-
-    config.log = ConfigDict()
-    config.log.every = 20  # steps between two lines of metrics.jsonl
-    config.log.tensorboard = True
+    # The momentum and the weight decay are PointContrast's, the paper is silent.
+    config.optimizer = optimizer(learning_rate=0.25, schedule="exponential", momentum=0.8)
+    config.checkpoint = checkpoint(every=400, keep_last=2, keep_every=10_000)
+    config.log = log()
     config.log.collapse_fraction = 0.2  # alarm below this share of 1/sqrt(d), a healthy spread
     config.log.collapse_rank = 2.0  # alarm where features fill fewer directions than this
 
@@ -77,9 +60,10 @@ def model_config() -> ConfigDict:
     """Both networks and their heads; values the paper does not give are marked (open)."""
     model = ConfigDict()
     model.in_channels = 1  # constant: only geometry is seen
-    model.network_3d = network_config("Res16UNet34C", stem_kernel_size=(3, 3, 3))  # 38M
+    norm = {"batch_norm_momentum": 0.05}  # as PointContrast pre-trains
+    model.network_3d = network("Res16UNet34C", stem_kernel_size=(3, 3, 3), **norm)  # 38M
     # The one network in MinkowskiEngine's and its relatives' code with the paper's 33M (open).
-    model.network_4d = network_config("MinkUNet14", stem_kernel_size=(3, 3, 3, 3))
+    model.network_4d = network("MinkUNet14", stem_kernel_size=(3, 3, 3, 3), **norm)
     model.features = 128  # of projections and predictions (open)
     # SimSiam's projector ends in one, the paper says nothing. Without it features collapsed, with
     # equation 5 as printed: within 30 steps of the demo their spread fell to 0.22 of 1/sqrt(d).
@@ -201,22 +185,6 @@ def sequence_config() -> ConfigDict:
     return sequence
 
 
-def network_config(architecture: str, stem_kernel_size: tuple[int, ...]) -> ConfigDict:
-    """A U-Net with the batch-norm momenta of PointContrast's pre-training."""
-    network = ConfigDict()
-    network.architecture = architecture  # or "": by planes, layers and block
-    network.planes = ()
-    network.layers = ()
-    network.block = "basic"
-    network.stem_channels = 32
-    network.stem_kernel_size = stem_kernel_size
-    network.kernel_type = "hypercube"  # of residual blocks; "hybrid": 3^3 cube and temporal cross
-    network.batch_norm_momentum = 0.05
-    # The residual blocks of PointContrast and CSC keep 0.1, whatever their bn_momentum says.
-    network.block_batch_norm_momentum = 0.1
-    return network
-
-
 def shrink_to_demo(config: ConfigDict) -> None:
     """Minutes on two CPU cores: small networks, coarse voxels, few steps."""
     config.total_steps = 80
@@ -229,11 +197,8 @@ def shrink_to_demo(config: ConfigDict) -> None:
     config.data.voxels.voxel_3d = 0.12
     config.data.voxels.voxel_4d = 0.24
     config.data.voxels.num_tracks = 512
-    for network in (config.model.network_3d, config.model.network_4d):
-        network.architecture = ""
-        network.planes = (16, 32, 48, 64, 64, 48, 32, 32)
-        network.layers = (1, 1, 1, 1, 1, 1, 1, 1)
-        network.stem_channels = 16
+    shrink_network(config.model.network_3d)
+    shrink_network(config.model.network_4d)
     config.model.network_4d.kernel_type = "hypercross"  # 9 offsets, not 81
     config.model.features = 64
     config.model.predictor_hidden = 16

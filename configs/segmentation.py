@@ -20,6 +20,7 @@ and 16.3 from the demo pre-training.
 from collections.abc import Iterator
 from typing import Any
 
+from fourdc_jax.configs.common import checkpoint, init, log, network, optimizer, shrink_network
 from ml_collections import ConfigDict
 
 
@@ -28,52 +29,37 @@ def get_config(arg: str = "") -> ConfigDict:
     if arg not in ("", "demo"):
         raise ValueError(f"configs/segmentation.py takes no argument or 'demo', got {arg!r}")
     config = ConfigDict()
+    config.task = "segmentation"
     config.seed = 0
     config.total_steps = 10_000
     config.batch_size = 48  # scenes an optimiser step, over all devices and processes
     config.accumulate = 1  # micro-batches an optimiser step
-    config.init = ""  # workdir, or one of its checkpoints/<step>; "": from scratch
-    config.init_skip = (  # patterns of paths in that checkpoint to leave out
-        *("encoder_3d/projection.*", "predictor_3d/.*"),
-        *("encoder_4d/.*", "predictor_4d/.*", "classifier/.*"),
-    )
-    config.init_new = ("classifier/.*",)  # patterns of paths in this model that stay initialised
-    config.init_rename = ()  # "its/prefix=our/prefix"
+    heads = ("encoder_3d/projection.*", "predictor_3d/.*", "encoder_4d/.*", "predictor_4d/.*")
+    config.init = init(skip=(*heads, "classifier/.*"), new=("classifier/.*",))
     config.implementation = "auto"
 
     config.data = data_config()
 
     config.model = ConfigDict()
-    config.model.network_3d = network_config("Res16UNet34C")  # 38M, as pre-trained
+    config.model.network_3d = network(  # 38M, as pre-trained; momentum of PointContrast and CSC
+        "Res16UNet34C", stem_kernel_size=(3, 3, 3), batch_norm_momentum=0.02
+    )
     config.model.freeze_backbone = False  # True: only the classifier learns (linear probe)
     config.model.dtype = "float32"  # or "bfloat16": features and matrix products
     config.model.remat = False  # True: less memory, about a third more time
 
-    config.optimizer = ConfigDict()
-    config.optimizer.learning_rate = 0.8
-    config.optimizer.momentum = 0.9  # this and the next two: PointContrast and CSC
-    config.optimizer.dampening = 0.1  # share of each new gradient left out of the momentum
-    config.optimizer.weight_decay = 1e-4  # of every parameter, joins the gradient before momentum
-    config.optimizer.schedule = "polynomial"  # "constant", "exponential" or "polynomial"
-    config.optimizer.decay_rate = 0.99  # exponential: factor ...
-    config.optimizer.decay_every = 1000  # ... and steps between two factors
-    config.optimizer.power = 0.9  # polynomial: (1 - step / (total_steps + 1))^power
+    # Momentum, dampening and weight decay are those of PointContrast and CSC.
+    config.optimizer = optimizer(
+        learning_rate=0.8, schedule="polynomial", momentum=0.9, dampening=0.1
+    )
 
     config.eval = ConfigDict()
     config.eval.every = 500  # steps between two validations; the last step has one, too
     config.eval.rotations = 1  # predictions averaged, of the scene turned about z
     config.eval.max_rows = 0  # voxels run at a time, larger scenes in tiles; 0: whole scenes
 
-    config.checkpoint = ConfigDict()
-    config.checkpoint.every = 500  # steps
-    config.checkpoint.keep_last = 1  # newest checkpoints kept
-    config.checkpoint.keep_every = 0  # also kept: multiples of so many steps; 0 for none
-    config.checkpoint.best_metric = "val_miou"  # also kept: where this was highest; "" for none
-    config.checkpoint.asynchronous = True  # write files while training goes on
-
-    config.log = ConfigDict()
-    config.log.every = 20  # steps between two lines of metrics.jsonl
-    config.log.tensorboard = True
+    config.checkpoint = checkpoint(every=500, best_metric="val_miou")
+    config.log = log()
 
     if arg == "demo":
         shrink_to_demo(config)
@@ -89,8 +75,8 @@ def sweep() -> Iterator[dict[str, Any]]:
     """
     for percent in (1, 5, 10, 20, 100):
         for seed in (0, 1, 2):
-            for init in ("", "runs/pretrain"):
-                values = {"seed": seed, "data.limited.seed": seed, "init": init}
+            for source in ("", "runs/pretrain"):
+                values = {"seed": seed, "data.limited.seed": seed, "init": source}
                 yield {"data.limited.percent": float(percent), **values}
 
 
@@ -155,22 +141,6 @@ def split_config(seed: int) -> ConfigDict:
     return split
 
 
-def network_config(architecture: str) -> ConfigDict:
-    """The U-Net, with the batch-norm momenta of PointContrast's and CSC's fine-tuning."""
-    network = ConfigDict()
-    network.architecture = architecture  # or "": by planes, layers and block
-    network.planes = ()
-    network.layers = ()
-    network.block = "basic"
-    network.stem_channels = 32
-    network.stem_kernel_size = (3, 3, 3)
-    network.kernel_type = "hypercube"  # of residual blocks
-    network.batch_norm_momentum = 0.02
-    # The residual blocks of PointContrast and CSC keep 0.1, whatever their bn_momentum says.
-    network.block_batch_norm_momentum = 0.1
-    return network
-
-
 def shrink_to_demo(config: ConfigDict) -> None:
     """Minutes on two CPU cores: the small network of the demo pre-training, coarse voxels."""
     config.total_steps = 150
@@ -186,8 +156,5 @@ def shrink_to_demo(config: ConfigDict) -> None:
     config.data.capacity.num_samples = 16
     config.data.capacity.multiple = 256
     config.data.capacity.growth = 4.0  # one program for all rooms
-    config.model.network_3d.architecture = ""
-    config.model.network_3d.planes = (16, 32, 48, 64, 64, 48, 32, 32)
-    config.model.network_3d.layers = (1, 1, 1, 1, 1, 1, 1, 1)
-    config.model.network_3d.stem_channels = 16
+    shrink_network(config.model.network_3d)
     config.model.network_3d.batch_norm_momentum = 0.1  # few steps: statistics must keep up

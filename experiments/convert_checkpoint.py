@@ -10,7 +10,7 @@ the final layer as encoder_3d/projection. PointContrast's and CSC's networks tak
 channels. PointContrast fed ones: with --constant-input its network takes a single 1, which is this
 project's geometry-only input, and computes the same. CSC fed colours: fine-tune it with
 --config.data.voxels.features=color, or without colour and with its first kernel as new, beside the
-classifier: --config.init_new='("classifier/.*", "encoder_3d/unet/stem_conv/kernel")'.
+classifier: --config.init.new='("classifier/.*", "encoder_3d/unet/stem_conv/kernel")'.
 """
 
 import argparse

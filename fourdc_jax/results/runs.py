@@ -98,7 +98,8 @@ def read_run(workdir: Path, name: str = "") -> Run:
       FileNotFoundError: it is no run.
     """
     config = read_config(workdir)
-    return Run(name or ("pre-trained" if config.get("init") else "scratch"), workdir, config)
+    source = config.get("init", {}).get("source", "")
+    return Run(name or ("pre-trained" if source else "scratch"), workdir, config)
 
 
 def check_seeds(runs: Sequence[Run]) -> None:

@@ -13,6 +13,8 @@ from types import ModuleType
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
+from fourdc_jax.train.renamed_keys import translate_flags
+
 CONFIGS = Path(str(files("fourdc_jax.configs")))  # those that come with the package
 OVERRIDE = re.compile(r"--?(no)?config\.")  # how a flag of a config's value begins
 
@@ -182,6 +184,7 @@ def override(config: ConfigDict, overrides: Sequence[str]) -> ConfigDict:
       ValueError: it has no such key, or a value is of another type.
     """
     values = flags.FlagValues()
+    overrides = translate_flags(overrides)
     words = ["", *overrides]  # the first is a program's name
     try:
         config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=words)

@@ -41,7 +41,7 @@ def train(task: Task, config: ConfigDict, workdir: Path) -> TrainState:
 
     Args:
       task: what to train on what.
-      config: seed, total_steps, accumulate, init*, optimizer, checkpoint and log are read here; the
+      config: seed, total_steps, accumulate, init, optimizer, checkpoint and log are read here; the
         rest is the task's and only recorded.
       workdir: gets config.json, checkpoints/, metrics.jsonl, tensorboard/, summary.json and what
         `task.report` draws.
@@ -122,19 +122,19 @@ def begin(
         state = checkpoints.restore_state(step, like)
         return Start(step, parallel.replicate(state), batches, batch)
     state = jax.jit(programs.initialize)(micro_batch)
-    if config.init:
-        state = start_from(Path(config.init).expanduser(), config, state)
+    if config.init.source:
+        state = start_from(Path(config.init.source).expanduser(), config, state)
     return Start(0, parallel.replicate(state), batches, batch)
 
 
 def start_from(source: Path, config: ConfigDict, state: TrainState) -> TrainState:
-    """The state with the weights of another run, as far as config.init_* says."""
+    """The state with the weights of another run, as far as config.init says."""
     variables, transferred = transfer(
         state.variables,
         source,
-        skip=config.init_skip,
-        new=config.init_new,
-        rename=config.init_rename,
+        skip=config.init.skip,
+        new=config.init.new,
+        rename=config.init.rename,
     )
     say(transferred.describe(source))
     return state.with_variables(variables)

@@ -1,4 +1,4 @@
-"""Stochastic gradient descent as PyTorch defines it, and the learning rate's course."""
+"""SGD and AdamW as PyTorch defines them, and the learning rate's course."""
 
 from typing import Any, NamedTuple
 
@@ -74,7 +74,7 @@ def momentum_with_dampening(momentum: float, dampening: float) -> optax.Gradient
     return optax.GradientTransformation(init, update)
 
 
-def make_optimizer(
+def make_sgd(
     schedule: optax.Schedule, *, momentum: float, dampening: float, weight_decay: float
 ) -> optax.GradientTransformation:
     """`torch.optim.SGD`: weight decay joins the gradient of every parameter before the momentum.
@@ -88,5 +88,60 @@ def make_optimizer(
     return optax.chain(
         optax.add_decayed_weights(weight_decay),
         momentum_with_dampening(momentum, dampening),
+        optax.scale_by_learning_rate(schedule),
+    )
+
+
+class AdamState(NamedTuple):
+    """Running means of the gradient and of its square, and the number of updates they have seen."""
+
+    count: jax.Array
+    mean: Any
+    square: Any
+
+
+def scale_by_adam(b1: float, b2: float, epsilon: float) -> optax.GradientTransformation:
+    """Kingma and Ba, Adam, 2015, algorithm 1, without the learning rate.
+
+    As `optax.scale_by_adam`, which mixes floats and integers where JAX is told to be strict.
+    """
+
+    def init(params: Any) -> AdamState:
+        zeros = jax.tree.map(jnp.zeros_like, params)
+        return AdamState(jnp.zeros((), jnp.int32), zeros, zeros)
+
+    def update(gradients: Any, state: AdamState, params: Any = None) -> tuple[Any, AdamState]:
+        del params
+        count = state.count + 1
+        mean = jax.tree.map(lambda m, g: b1 * m + (1 - b1) * g, state.mean, gradients)
+        square = jax.tree.map(lambda v, g: b2 * v + (1 - b2) * g * g, state.square, gradients)
+        seen = count.astype(jnp.float32)
+        share_1, share_2 = 1 - b1**seen, 1 - b2**seen  # the means started at 0
+        updates = jax.tree.map(
+            lambda m, v: (m / share_1) / (jnp.sqrt(v / share_2) + epsilon), mean, square
+        )
+        return updates, AdamState(count, mean, square)
+
+    return optax.GradientTransformation(init, update)
+
+
+def make_adam(
+    schedule: optax.Schedule, *, b1: float, b2: float, epsilon: float, weight_decay: float
+) -> optax.GradientTransformation:
+    """`torch.optim.AdamW`: Adam, with a weight decay that is decoupled from the gradient.
+
+    Loshchilov and Hutter, Decoupled Weight Decay Regularization, 2019, algorithm 2; as in PyTorch
+    the decay is multiplied by the learning rate. Without it this is `torch.optim.Adam`.
+
+    Args:
+      schedule: (steps taken) -> learning rate.
+      b1, b2: decay of the running means of the gradient and of its square.
+      epsilon: added to the root of the latter.
+      weight_decay: parameter -= rate * weight_decay * parameter; biases and batch-norm scales
+        included.
+    """
+    return optax.chain(
+        scale_by_adam(b1, b2, epsilon),
+        optax.add_decayed_weights(weight_decay),
         optax.scale_by_learning_rate(schedule),
     )

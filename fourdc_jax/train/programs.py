@@ -9,7 +9,7 @@ import optax
 from ml_collections import ConfigDict
 
 from fourdc_jax.train import parallel
-from fourdc_jax.train.optimizer import make_optimizer, make_schedule
+from fourdc_jax.train.optimizer import make_adam, make_schedule, make_sgd
 from fourdc_jax.train.state import TrainState, make_state_initializer
 from fourdc_jax.train.step import StepOutcome, make_train_step
 from fourdc_jax.train.task import Batch, Task
@@ -89,10 +89,13 @@ def make_optimization(
         power=values.power,
         total_steps=config.total_steps,
     )
-    optimizer = make_optimizer(
-        schedule,
-        momentum=values.momentum,
-        dampening=values.dampening,
-        weight_decay=values.weight_decay,
-    )
-    return schedule, optimizer
+    match values.kind:
+        case "sgd":
+            names, make = ("momentum", "dampening", "weight_decay"), make_sgd
+        case "adam":
+            names, make = ("b1", "b2", "epsilon", "weight_decay"), make_adam
+        case _:
+            raise ValueError(
+                f"config.optimizer.kind is {values.kind!r}; it must be 'sgd' or 'adam'"
+            )
+    return schedule, make(schedule, **{name: values[name] for name in names})

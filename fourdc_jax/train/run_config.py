@@ -8,6 +8,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from fourdc_jax.files import write_atomically
+from fourdc_jax.train.renamed_keys import translate_config
 
 FILE = "config.json"
 FREE = ("total_steps", "log", "checkpoint", "eval")  # keys that do not alter the steps of a run
@@ -19,7 +20,7 @@ def write_config(workdir: Path, config: ConfigDict) -> None:
 
 
 def read_config(workdir: Path) -> dict[str, Any]:
-    """The plain values that a run was started with; lists for tuples.
+    """The plain values that a run was started with, under today's keys; lists for tuples.
 
     Raises:
       FileNotFoundError: if the workdir holds no config.json.
@@ -27,7 +28,7 @@ def read_config(workdir: Path) -> dict[str, Any]:
     path = Path(workdir) / FILE
     if not path.is_file():
         raise FileNotFoundError(f"{workdir} holds no {FILE}; name the workdir of a run")
-    return json.loads(path.read_text())
+    return translate_config(json.loads(path.read_text()))
 
 
 def check_resumable(workdir: Path, config: ConfigDict) -> None:
@@ -49,7 +50,7 @@ def check_resumable(workdir: Path, config: ConfigDict) -> None:
     free = set(FREE)
     if config.optimizer.schedule == "polynomial":
         free.discard("total_steps")
-    before, now = flatten(json.loads(path.read_text())), flatten(plain(config))
+    before, now = flatten(read_config(workdir)), flatten(plain(config))
     changed = [
         f"{key} (was {before.get(key, 'absent')!r}, is {now.get(key, 'absent')!r})"
         for key in sorted(before.keys() | now.keys())

@@ -98,7 +98,7 @@ def rename_prefixes(arrays: dict[str, Any], rename: Sequence[str]) -> dict[str, 
     """Applies "old=new" behind the collection: "params/old/..." becomes "params/new/..."."""
     pairs = [tuple(pair.split("=", 1)) for pair in rename]
     if malformed := [pair for pair in rename if pair.count("=") != 1]:
-        raise ValueError(f"config.init_rename: {malformed} must read 'old/prefix=new/prefix'")
+        raise ValueError(f"config.init.rename: {malformed} must read 'old/prefix=new/prefix'")
     used = Counter()
     renamed = {}
     for name, array in arrays.items():
@@ -110,9 +110,9 @@ def rename_prefixes(arrays: dict[str, Any], rename: Sequence[str]) -> dict[str, 
                 break
         renamed[f"{collection}/{path}"] = array
     if idle := [old for old, _ in pairs if not used[old]]:
-        raise ValueError(f"config.init_rename: the checkpoint has nothing below {idle}")
+        raise ValueError(f"config.init.rename: the checkpoint has nothing below {idle}")
     if len(renamed) != len(arrays):
-        raise ValueError(f"config.init_rename: {list(rename)} gives two arrays the same name")
+        raise ValueError(f"config.init.rename: {list(rename)} gives two arrays the same name")
     return renamed
 
 
@@ -126,8 +126,8 @@ def differences(source: Path, names: list[str], here: dict[str, Any], there: dic
         if n in here and n in there
     ]
     parts = [
-        f"{source} does not fit this model; name each difference in config.init_skip (leave the "
-        "checkpoint's out), config.init_new (keep the model's as initialised) or config.init_rename"
+        f"{source} does not fit this model; name each difference in config.init.skip (leave the "
+        "checkpoint's out), config.init.new (keep the model's as initialised) or config.init.rename"
     ]
     for title, lines in (
         ("only in the checkpoint", checkpoint),

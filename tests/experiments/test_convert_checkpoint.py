@@ -41,7 +41,7 @@ def test_a_file_becomes_a_checkpoint_to_start_from(save, arrays, tmp_path):
     jax.tree.map(np.testing.assert_array_equal, started, expected)
 
     here = get_config()
-    here.init = str(out)
+    here.init.source = str(out)
     with pytest.raises(ValueError, match=r"another network, planes \(4, .* there and \(32, 64"):
         check_source(read_segmentation_params(here.to_dict()), here)
 

@@ -47,7 +47,10 @@ def test_seeds_of_one_method_may_differ_in_seeds_alone(tmp_path):
     faster = write_run(tmp_path / "c", changes=[("optimizer", {"learning_rate": 0.1})])
     theirs = write_run(tmp_path / "d", init="theirs")
     ours = write_run(tmp_path / "e", init="ours", seed=1)
-    for runs, keys in (([first, faster], "optimizer.learning_rate"), ([theirs, ours], "init")):
+    for runs, keys in (
+        ([first, faster], "optimizer.learning_rate"),
+        ([theirs, ours], "init.source"),
+    ):
         with pytest.raises(ValueError, match=f"differ in {keys}: they are no seeds of one method"):
             read_runs(runs, None)
         assert len(read_runs(runs, ["x", "y"])) == 2

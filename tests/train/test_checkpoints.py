@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fourdc_jax.train.checkpoints import Checkpoints, Retention, load_variables
-from fourdc_jax.train.optimizer import make_optimizer
+from fourdc_jax.train.optimizer import make_sgd
 from fourdc_jax.train.state import TrainState
 
 LAST_TWO = Retention(keep_last=2, keep_every=0, best_metric="")
@@ -15,7 +15,7 @@ LAST_TWO = Retention(keep_last=2, keep_every=0, best_metric="")
 def make_state(value=1.0, width=5, batch_stats=True):
     params = {"encoder": {"conv": {"kernel": jnp.full((3, width), value)}, "scale": jnp.ones(())}}
     collections = {"batch_stats": {"encoder": {"mean": jnp.arange(4.0) * value}}}
-    optimizer = make_optimizer(lambda step: 0.1, momentum=0.9, dampening=0.1, weight_decay=0.1)
+    optimizer = make_sgd(lambda step: 0.1, momentum=0.9, dampening=0.1, weight_decay=0.1)
     return TrainState(
         step=jnp.int32(7),
         params=params,

@@ -21,7 +21,8 @@ from ml_collections import ConfigDict
 def get_config(arg=""):
     if arg not in ("", "demo"):
         raise ValueError(f"config takes no argument or 'demo', got {arg!r}")
-    return ConfigDict({"steps": 5, "shown": True, "names": ("a",), "init_new": "",
+    return ConfigDict({"steps": 5, "shown": True, "names": ("a",),
+                       "init": {"source": "", "new": ""},
                        "data": {"scans": "x", "rate": 0.5}}).lock()
 """
 
@@ -48,12 +49,8 @@ def test_a_right_command_line(read):
     args = read(*flags, config="config.py:demo")
     config = args.config
     assert (args.workdir, args.max_rows, config.data.rate) == ("w", 7, 1.0)
-    assert (config.names, config.init_new, config.shown, config.steps) == (
-        ("b", "c"),
-        "x",
-        False,
-        5,
-    )
+    assert (config.names, config.shown, config.steps) == (("b", "c"), False, 5)
+    assert config.init.to_dict() == {"source": "", "new": "x"}
     assert config.is_locked
 
 

@@ -128,6 +128,22 @@ def test_a_finished_run_is_extended_by_more_steps(finished, tmp_path):
     assert_same_state(train(toy_task(config), config, tmp_path), finished[1])
 
 
+def test_a_run_of_an_earlier_version_is_continued(finished, tmp_path):
+    """Its config.json has other keys; the one that is written then has today's."""
+    short = toy_config(total_steps=5)
+    train(toy_task(short), short, tmp_path)
+    path = tmp_path / "config.json"
+    values = json.loads(path.read_text())
+    node = values.pop("init")
+    values |= {"init": node.pop("source")} | {f"init_{key}": v for key, v in node.items()}
+    for key in ("kind", "b1", "b2", "epsilon"):
+        del values["optimizer"][key]
+    path.write_text(json.dumps(values))
+    config = toy_config()
+    assert_same_state(train(toy_task(config), config, tmp_path), finished[1])
+    assert path.read_text() == (finished[0] / "config.json").read_text()
+
+
 def test_running_again_after_the_end_only_reports_again(finished, tmp_path):
     config = toy_config(total_steps=2)
     seen = []
@@ -195,8 +211,8 @@ def test_another_runs_weights_start_this_one(finished, tmp_path, capsys):
     workdir, state = finished
     config = toy_config(
         **{
-            "init": str(workdir),
-            "init_skip": ("head/.*",),
+            "init.source": str(workdir),
+            "init.skip": ("head/.*",),
             "total_steps": 1,
             "optimizer.learning_rate": 0.0,
         }
@@ -221,8 +237,9 @@ def test_a_batch_of_the_wrong_layout_is_told_before_compilation(tmp_path):
     [
         ({"checkpoint.every": 0}, r"config\.checkpoint\.every is 0"),
         ({"checkpoint.best_metric": "spraed"}, "best_metric is 'spraed'"),
+        ({"optimizer.kind": "lion"}, "kind is 'lion'; it must be 'sgd' or 'adam'"),
         ({"optimizer.schedule": "cosine"}, "it must be 'constant', 'exponential'"),
-        ({"init": "/nowhere"}, "/nowhere holds no checkpoint"),
+        ({"init.source": "/nowhere"}, "/nowhere holds no checkpoint"),
     ],
 )
 def test_senseless_values_are_named(tmp_path, changes, message):

@@ -9,16 +9,16 @@ from fourdc_jax.train.run_config import check_resumable, write_config
 
 
 def test_the_config_is_written_as_json(tmp_path):
-    write_config(tmp_path, toy_config(init_skip=("head/.*",)))
+    write_config(tmp_path, toy_config(**{"init.skip": ("head/.*",)}))
     written = json.loads((tmp_path / "config.json").read_text())
-    assert written["init_skip"] == ["head/.*"]
+    assert written["init"]["skip"] == ["head/.*"]
     assert written["checkpoint"]["every"] == 2
     assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
 
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"total_steps": 99}, {"log.every": 7, "checkpoint.keep_last": 5}, {"init_skip": ()}],
+    [{}, {"total_steps": 99}, {"log.every": 7, "checkpoint.keep_last": 5}, {"init.skip": ()}],
 )
 def test_what_does_not_alter_the_run_may_change(tmp_path, changes):
     write_config(tmp_path, toy_config())
@@ -27,8 +27,10 @@ def test_what_does_not_alter_the_run_may_change(tmp_path, changes):
 
 def test_what_alters_the_run_is_named_with_both_values(tmp_path):
     write_config(tmp_path, toy_config())
-    with pytest.raises(ValueError, match=r"batch_size \(was 8, is 16\), init_skip \(was \[\], is"):
-        check_resumable(tmp_path, toy_config(batch_size=16, init_skip=("x",), total_steps=9))
+    with pytest.raises(ValueError, match=r"batch_size \(was 8, is 16\), init.skip \(was \[\], is"):
+        check_resumable(
+            tmp_path, toy_config(**{"batch_size": 16, "init.skip": ("x",), "total_steps": 9})
+        )
 
 
 def test_total_steps_alter_a_polynomial_schedule(tmp_path):

@@ -27,28 +27,29 @@ def check_source(params: SegmentationParams, config: ConfigDict) -> None:
       ValueError: a linear probe without a run to probe or of a random first layer, another network,
         or other input channels.
     """
-    named = any(re.fullmatch(p, STEM) for p in (*config.init_new, *config.init_skip))
+    named = any(re.fullmatch(p, STEM) for p in (*config.init.new, *config.init.skip))
     if params.model.freeze_backbone and named:
         raise ValueError(
-            "config.model.freeze_backbone keeps the backbone as it is, and config.init_new or "
-            "init_skip leave its first layer random: take the run's own"
+            "config.model.freeze_backbone keeps the backbone as it is, and config.init.new or "
+            "init.skip leave its first layer random: take the run's own"
         )
-    if not config.init:
+    source = config.init.source
+    if not source:
         if params.model.freeze_backbone:
             raise ValueError(
                 "config.model.freeze_backbone keeps the backbone as it is, and without config.init "
                 "that is random: name a pre-training run"
             )
         return
-    workdir = find_workdir(Path(config.init).expanduser())
+    workdir = find_workdir(Path(source).expanduser())
     there = run_config.read_config(workdir)
-    check_structure(params, there, config.init)
+    check_structure(params, there, source)
     here_channels, there_channels = params.data.voxels.in_channels, count_channels(there)
     if here_channels != there_channels and not named:
         raise ValueError(
-            f"{config.init} was trained on {there_channels} input channels and "
+            f"{source} was trained on {there_channels} input channels and "
             f"config.data.voxels.features {params.data.voxels.features!r} has {here_channels}: "
-            f"choose the same, or --config.init_new='{(*config.init_new, STEM)}'"
+            f"choose the same, or --config.init.new='{(*config.init.new, STEM)}'"
         )
 
 

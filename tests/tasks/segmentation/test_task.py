@@ -109,7 +109,7 @@ def test_resuming_equals_never_having_stopped(finished, tmp_path):
 
 def test_exactly_the_backbone_is_transferred_and_a_frozen_one_stays(finished, scenes, tmp_path):
     source, _, _ = finished
-    changes = {"init": str(source), "model.freeze_backbone": True, "total_steps": 3}
+    changes = {"init.source": str(source), "model.freeze_backbone": True, "total_steps": 3}
     config = tiny_config(*scenes, **changes)
     state = run(config, tmp_path)
     loaded, after = flatten(load_variables(source)), flatten(state.variables)
@@ -121,7 +121,7 @@ def test_exactly_the_backbone_is_transferred_and_a_frozen_one_stays(finished, sc
 
 def test_init_tells_what_was_loaded_skipped_and_new(finished, scenes, tmp_path, capsys):
     source, _, _ = finished
-    config = tiny_config(*scenes, init=str(source), total_steps=1)
+    config = tiny_config(*scenes, **{"init.source": str(source), "total_steps": 1})
     run(config, tmp_path)
     told = capsys.readouterr().err
     assert "loaded" in told
@@ -169,7 +169,7 @@ def move_to_first(micro):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"init": "/nowhere"}, "config.init=/nowhere holds no checkpoint"),
+        ({"init.source": "/nowhere"}, "config.init=/nowhere holds no checkpoint"),
         ({"model.freeze_backbone": True}, "without config.init that is random"),
         ({"model.network_3d.planes": (4, 4)}, "2 planes"),
         ({"data.voxels.strides": (2, 4)}, "config.data.voxels.strides"),
@@ -194,7 +194,7 @@ def test_impossible_configs_are_told_before_compilation(scenes, tmp_path, change
     ],
 )
 def test_another_network_is_told_before_compilation(finished, scenes, tmp_path, changes, message):
-    config = tiny_config(*scenes, **{"init": str(finished[0]), **changes})
+    config = tiny_config(*scenes, **{"init.source": str(finished[0]), **changes})
     with pytest.raises(ValueError, match=message):
         segmentation.create_task(config, tmp_path)
 
