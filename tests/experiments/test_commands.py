@@ -173,6 +173,28 @@ def test_ctrl_c_is_one_line_and_code_130(tmp_path):
     assert "Traceback" not in err
 
 
+def test_all_commands_are_one_command_with_their_names_and_first_lines():
+    done = run_here("__main__", "--help")
+    assert done.code == 0
+    for name in NAMES:
+        doc = ast.get_docstring(ast.parse((FOLDER / f"{name}.py").read_text()))
+        assert f"  {name} " in done.out
+        assert f" {doc.splitlines()[0]}\n" in done.out
+
+
+def test_a_command_by_its_name():
+    for spelling in ("prepare_data", "prepare-data"):
+        told = fails(run_here("__main__", spelling, "--kind=meshes"))
+        assert told.startswith("--kind: invalid choice: 'meshes'")
+
+
+def test_a_wrong_name_of_a_command():
+    done = run_here("__main__", "pertrain")
+    assert done.code == "error: there is no command 'pertrain'; did you mean pretrain?"
+    done = run_here("__main__", "zzz")
+    assert done.code == "error: there is no command 'zzz'; fourdc-jax --help lists them"
+
+
 def test_a_command_in_a_process_of_its_own():
     done = run_command("prepare_data", "--kind=meshes")
     assert fails(done).startswith("--kind: invalid choice: 'meshes'")

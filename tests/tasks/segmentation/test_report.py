@@ -13,8 +13,9 @@ from plyfile import PlyData
 from fourdc_jax.data.label_sets import SCANNET20, LabelSet
 from fourdc_jax.evaluation.segmentation import scores
 from fourdc_jax.results.runs import Evaluated, read_runs
+from fourdc_jax.results.tables import group_runs
 from fourdc_jax.tasks.segmentation import report
-from fourdc_jax.tasks.segmentation.report import compare_runs, write_prediction
+from fourdc_jax.tasks.segmentation.report import compare_runs, format_tables, write_prediction
 from fourdc_jax.tasks.segmentation.scores import open_shared_validation
 
 LAST = Evaluated(which="last")
@@ -87,6 +88,17 @@ def test_stored_results_need_no_network_unless_scenes_are_drawn(make_run, loaded
     compare([workdir], tmp_path, how=Evaluated("last", rotations=2))
     compare([workdir], tmp_path, how=Evaluated("last", rotations=2), num_drawn=1)
     assert loaded == ["a_10"] * 3
+
+
+def test_the_papers_numbers_stand_beside_runs_on_its_scenes(make_run):
+    (run,) = read_runs([make_run("a_0")], None)
+    level = {"miou": 0.7, "macc": 0.8, "iou": [0.7] * 3}
+    groups = group_runs([run], [{"voxels": level, "points": level}])
+    scannet = [f"scene{number:04d}_00" for number in range(312)]
+    rows = rows_of(format_tables(groups, CLASSES, scannet).split("\n\n")[0])
+    assert rows[-1] == ["the paper's Table 3: Ours", "100%", "-", "72.3", "80.8", "-", "-"]
+    assert len(rows) == 2 + 1 + 4
+    assert "paper" not in format_tables(groups, CLASSES, ["room_000000"])
 
 
 def test_seeds_are_one_line_and_limited_labels_a_curve(make_run, loaded, tmp_path):
