@@ -8,15 +8,19 @@ The same command resumes. Several processes: add --coordinator=host:port --num_p
 
 import argparse
 
-from fourdc_jax.tasks.pretrain import task as pretrain
+from fourdc_jax.tasks.from_config import create_task
 from fourdc_jax.train import command, loop, preflight
 
 
 def main(args: argparse.Namespace) -> None:
     """Config, task, training."""
-    workdir = command.start(args)
+    config, workdir = args.config, command.start(args)
+    if config.get("task") != "pretrain":
+        raise ValueError(
+            f"config.task is {config.get('task')!r}: that is what experiments/finetune.py is for"
+        )
     preflight.check_workdir(workdir)
-    loop.train(pretrain.create_task(args.config), args.config, workdir)
+    loop.train(create_task(config, workdir), config, workdir)
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ class Run:
     @property
     def task(self) -> str:
         """What it was trained for."""
-        return self.config.get("task", "segmentation")
+        return self.config["task"]
 
     @property
     def limited(self) -> Mapping[str, Any]:
@@ -96,8 +96,11 @@ def read_run(workdir: Path, name: str = "") -> Run:
 
     Raises:
       FileNotFoundError: it is no run.
+      ValueError: nor is it one where its config.json names no task.
     """
     config = read_config(workdir)
+    if "task" not in config:
+        raise ValueError(f"{workdir} is no run: its config.json names no task")
     source = config.get("init", {}).get("source", "")
     return Run(name or ("pre-trained" if source else "scratch"), workdir, config)
 

@@ -5,11 +5,33 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
+from ml_collections import ConfigDict
+
 from fourdc_jax.results.runs import Evaluated, Run
+from fourdc_jax.tasks.pretrain import task as pretrain
 from fourdc_jax.tasks.segmentation import inference as segmentation_inference
 from fourdc_jax.tasks.segmentation import report as segmentation_report
+from fourdc_jax.tasks.segmentation import task as segmentation
 from fourdc_jax.tasks.shared.comparison import Comparison, Progress
 from fourdc_jax.tasks.shared.prediction import WritePrediction
+from fourdc_jax.train.task import Task
+
+TASKS = ("pretrain", "segmentation")
+
+
+def create_task(config: ConfigDict, workdir: Path) -> Task:
+    """What `config.task` names, ready for the training loop.
+
+    Raises:
+      FileNotFoundError, ValueError: there is no such task, or as its `create_task`.
+    """
+    match config.get("task"):
+        case "pretrain":
+            return pretrain.create_task(config)
+        case "segmentation":
+            return segmentation.create_task(config, workdir)
+        case task:
+            raise ValueError(f"config.task is {task!r}; there are {', '.join(TASKS)}")
 
 
 def compare_runs(

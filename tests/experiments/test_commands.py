@@ -43,7 +43,7 @@ CASES = {
     "evaluate": Case(
         ("--workdirs=nowhere",), "--rotations=0", ((), "nowhere holds no config.json")
     ),
-    "finetune": Case(("--workdir=nowhere",), "--config.seed=x", NO_CONFIG),
+    "finetune": Case(("--workdir=nowhere", "--config=segmentation"), "--config.seed=x", NO_CONFIG),
     "make_sequences": Case(("--out=nowhere",), "--num=1.5", NO_CONFIG),
     "predict": Case(
         ("--checkpoint=nowhere", "--input=nowhere.ply", "--out=x.ply"),
@@ -134,6 +134,19 @@ def test_both_spellings_of_a_flag():
     for spelling in ("--min-points=0", "--min_points=0"):
         told = fails(run_here("prepare_data", *CASES["prepare_data"].required, spelling))
         assert told == "--min-points: 0 is too small, at least 1 is needed"
+
+
+@pytest.mark.parametrize(
+    ("name", "config"), [("pretrain", "segmentation"), ("finetune", "pretrain")]
+)
+def test_a_config_of_the_other_command(name, config):
+    told = fails(run_here(name, "--workdir=x", f"--config={config}:demo", "--compilation-cache="))
+    assert told.startswith(f"config.task is {config!r}: that is what experiments/")
+
+
+def test_a_task_that_is_none():
+    done = run_here("finetune", "--workdir=x", "--config=segmentation", "--config.task=detecting")
+    assert fails(done) == "config.task is 'detecting'; there are pretrain, segmentation"
 
 
 def test_traceback_shows_where_an_error_arose():

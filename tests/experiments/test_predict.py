@@ -22,7 +22,7 @@ def workdir(tmp_path, monkeypatch):
 
     monkeypatch.setattr(inference, "load_predictor", load)
     (tmp_path / "run").mkdir()
-    config = {"task": "segmentation", "init": ""}
+    config = {"task": "segmentation", "init": {"source": ""}}
     (tmp_path / "run" / "config.json").write_text(json.dumps(config))
     return tmp_path / "run"
 
@@ -69,7 +69,8 @@ def test_a_single_scan_becomes_the_file_that_is_named(workdir, tmp_path):
     [
         ({"task": "segmentation"}, ["--task=detection"], "of the task 'segmentation', not of 'det"),
         ({"task": "pretrain"}, [], "is a run of 'pretrain', a task that predicts nothing"),
-        ({"sequence": {}}, [], "has no segmentation.json: name the workdir of a run of"),
+        ({"model": {}}, [], "is no run: its config.json names no task"),
+        ({"task": "segmentation"}, [], "has no segmentation.json: name the workdir of a run of"),
         (None, [], "holds no config.json; name the workdir of a run"),
     ],
 )

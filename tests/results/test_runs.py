@@ -65,6 +65,9 @@ def test_workdirs_that_do_not_compare_are_refused(tmp_path):
         read_runs([first], ["a", "b"])
     with pytest.raises(ValueError, match=r"a run of the task 'segmentation' and .*b of 'pretrain'"):
         read_runs([first, other], None)
+    (other / "config.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"b is no run: its config.json names no task"):
+        read_runs([other], None)
     with pytest.raises(FileNotFoundError, match=r"nowhere holds no config.json"):
         read_runs([tmp_path / "nowhere"], None)
 
