@@ -88,8 +88,7 @@ def launched_kernels(lowered: Any) -> list[CompiledKernel]:
             packed = attributes["mhlo.backend_config"]["opaque"].value_bytes
         else:
             packed = attributes["backend_config"].value_bytes
-        values = [*operation.operands, *operation.results]
-        kernels.append(_read_call(zlib.decompress(packed), sum(map(_bytes_of, values))))
+        kernels.append(_read_call(zlib.decompress(packed), _bytes_of_call(operation)))
     return kernels
 
 
@@ -142,6 +141,14 @@ def _operations(operations: Any) -> Iterator[Any]:
         for region in view.operation.regions:
             for block in region.blocks:
                 yield from _operations(block.operations)
+
+
+def _bytes_of_call(operation: Any) -> int:
+    """Of operands and results; an operand that a result overwrites is the same memory."""
+    aliases = str(operation.attributes["output_operand_aliases"])
+    overwritten = {int(number) for number in re.findall(r"operand_index = (\d+)", aliases)}
+    read = [value for n, value in enumerate(operation.operands) if n not in overwritten]
+    return sum(map(_bytes_of, [*read, *operation.results]))
 
 
 def _bytes_of(value: Any) -> int:
