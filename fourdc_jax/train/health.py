@@ -47,6 +47,16 @@ def check_finite(step: int, outcome: StepOutcome) -> None:
         )
 
 
+def check_equal(step: int, outcome: StepOutcome) -> None:
+    """Raises TrainingStopped where devices do not hold the same collections."""
+    different = [name for name, equal in outcome.equal.items() if not equal]
+    if different:
+        raise TrainingStopped(
+            f"step {step}: the collection {different[0]!r} differs between devices: a loss must "
+            "return it equal on all, after a psum or an all_gather of what is each one's own"
+        )
+
+
 class Alarms:
     """Watches metrics that must not fall below a value, and counts how often they did."""
 

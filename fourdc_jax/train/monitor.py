@@ -59,6 +59,7 @@ class Monitor:
         outcome = jax.device_get(outcome)
         health.check_limits(step, outcome, self._task.hints)
         health.check_finite(step, outcome)
+        health.check_equal(step, outcome)
         self._clock.tick()
         self.values = as_floats(outcome)
         logged = step % self._log_every == 0 or step in (1, self._total_steps)

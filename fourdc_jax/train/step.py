@@ -43,6 +43,7 @@ class StepOutcome:
       learning_rate: used in this step.
       gradient_norm: Euclidean norm of the whole gradient, before weight decay.
       finite: collection -> whether it holds no NaN and no infinity.
+      equal: collection -> whether all devices have the same, of which the first one's is kept.
       stop_requests: devices whose process was asked to stop.
     """
 
@@ -54,6 +55,7 @@ class StepOutcome:
     learning_rate: Any
     gradient_norm: Any
     finite: dict[str, Any]
+    equal: dict[str, Any]
     stop_requests: Any
 
 
@@ -88,6 +90,7 @@ def make_train_step(
             learning_rate=jnp.asarray(schedule(state.step), jnp.float32),
             gradient_norm=optax.tree.norm(gradients),
             finite={name: all_finite(tree) for name, tree in collections.items()},
+            equal={name: all_equal(tree, axis_name) for name, tree in collections.items()},
             stop_requests=jax.lax.psum(stop, axis_name),
         )
         state = TrainState(
@@ -203,3 +206,19 @@ def all_finite(tree: Any) -> jax.Array:
     """bool []: whether no array of a pytree holds NaN or infinity."""
     leaves = [jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]
     return jnp.stack(leaves).all() if leaves else jnp.asarray(True)
+
+
+def all_equal(tree: Any, axis_name: str) -> jax.Array:
+    """bool []: whether all devices hold the same arrays, by sums of their bits."""
+    sums = [add_bits(leaf) for leaf in jax.tree.leaves(tree)]
+    if not sums:
+        return jnp.asarray(True)
+    sums = jnp.stack(sums)  # (leaves,)
+    return (jax.lax.pmax(sums, axis_name) == jax.lax.pmin(sums, axis_name)).all()
+
+
+def add_bits(leaf: jax.Array) -> jax.Array:
+    """uint32 []: the sum of an array's elements as unsigned integers, modulo 2^32."""
+    if leaf.dtype != jnp.bool_:
+        leaf = jax.lax.bitcast_convert_type(leaf, f"uint{8 * leaf.dtype.itemsize}")
+    return jnp.sum(leaf.astype(jnp.uint32), dtype=jnp.uint32)

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from fourdc_jax.train.health import Alarms, TrainingStopped, check_finite, check_limits
+from fourdc_jax.train.health import Alarms, TrainingStopped, check_equal, check_finite, check_limits
 from fourdc_jax.train.step import StepOutcome
 from fourdc_jax.train.task import Alarm
 
@@ -18,6 +18,7 @@ HEALTHY = StepOutcome(
     learning_rate=np.float32(0.1),
     gradient_norm=np.float32(2.0),
     finite={"batch_stats": np.bool_(True), "queue": np.bool_(True)},
+    equal={"batch_stats": np.bool_(True), "queue": np.bool_(True)},
     stop_requests=np.int32(0),
 )
 
@@ -25,6 +26,7 @@ HEALTHY = StepOutcome(
 def test_a_healthy_step_passes():
     check_finite(3, HEALTHY)  # a metric over nothing is no illness
     check_limits(3, HEALTHY, {})
+    check_equal(3, HEALTHY)
 
 
 @pytest.mark.parametrize(
@@ -38,6 +40,12 @@ def test_a_healthy_step_passes():
 def test_what_is_not_finite_is_named(changes, message):
     with pytest.raises(TrainingStopped, match=message):
         check_finite(3, dataclasses.replace(HEALTHY, **changes))
+
+
+def test_what_differs_between_devices_is_named():
+    outcome = dataclasses.replace(HEALTHY, equal={"queue": np.bool_(False)})
+    with pytest.raises(TrainingStopped, match="step 3: the collection 'queue' differs between dev"):
+        check_equal(3, outcome)
 
 
 def test_every_exceeded_limit_is_named_with_its_hint():

@@ -1,53 +1,20 @@
 """Kill a run at any moment: the same command ends as if it had never been killed."""
 
-import os
 import random
-import signal
-import subprocess
-import sys
 import time
 
 import jax
 import numpy as np
 import pytest
-from fixtures.paths import ROOT
+from fixtures.processes import checkpoint_steps, kill_when, launch
 from fixtures.toy_training import toy_config, toy_task
 
 from fourdc_jax.train.checkpoints import Checkpoints, Retention
 from fourdc_jax.train.loop import train
 from fourdc_jax.train.writers import read_history
 
-SCRIPT = ROOT / "tests/fixtures/toy_training.py"
+SCRIPT = "toy_training.py"
 STEPS = 30
-
-
-def launch(workdir, pause):
-    """The toy run in a process of its own, on the same two CPU devices as this one."""
-    repository = SCRIPT.parents[2]
-    return subprocess.Popen(
-        [sys.executable, str(SCRIPT), str(workdir), str(STEPS), str(pause)],
-        env={**os.environ, "PYTHONPATH": str(repository)},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def steps(workdir, pattern="*"):
-    """Steps of the entries of checkpoints/ that match."""
-    names = (path.name.split(".")[0] for path in (workdir / "checkpoints").glob(pattern))
-    return [int(name) for name in names if name.isdigit()]
-
-
-def kill_when(process, condition):
-    """SIGKILL as soon as `condition` holds."""
-    deadline = time.monotonic() + 120
-    while not condition():
-        assert process.poll() is None, process.stderr.read()
-        assert time.monotonic() < deadline, "the run did not get there"
-        time.sleep(0.0005)
-    process.kill()
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL
 
 
 def final_state(workdir, like):
@@ -68,10 +35,10 @@ def check_equals_uninterrupted(workdir, tmp_path):
 
 def test_sigkill_while_a_checkpoint_is_written(tmp_path):
     workdir = tmp_path / "killed"
-    process = launch(workdir, pause=0.02)
-    kill_when(process, lambda: any(step >= 9 for step in steps(workdir, "*tmp*")))
-    assert steps(workdir, "[0-9]*")
-    again = launch(workdir, pause=0.0)
+    process = launch(SCRIPT, workdir, STEPS, 0.02)
+    kill_when(process, lambda: any(step >= 9 for step in checkpoint_steps(workdir, "*tmp*")))
+    assert checkpoint_steps(workdir, "[0-9]*")
+    again = launch(SCRIPT, workdir, STEPS, 0)
     _, stderr = again.communicate(timeout=120)
     assert again.returncode == 0, stderr
     assert "Resuming" in stderr
@@ -83,10 +50,10 @@ def test_sigkill_at_random_moments(tmp_path):
     workdir = tmp_path / "killed"
     rng = random.Random(0)
     for target in (1, 4, 8, 13, 19, 26):
-        process = launch(workdir, pause=0.02)
+        process = launch(SCRIPT, workdir, STEPS, 0.02)
         kill_when(process, lambda t=target: len(read_history(workdir)) >= t)
         time.sleep(rng.random() / 50)
-    again = launch(workdir, pause=0.0)
+    again = launch(SCRIPT, workdir, STEPS, 0)
     _, stderr = again.communicate(timeout=120)
     assert again.returncode == 0, stderr
     check_equals_uninterrupted(workdir, tmp_path)

@@ -1,10 +1,16 @@
 """Splitting a batch over devices, joining processes."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
+from fixtures.toy_momentum import momentum_config, momentum_task
+from fixtures.toy_training import toy_config, toy_task
 
 from fourdc_jax.train import parallel
+from fourdc_jax.train.programs import program
+from fourdc_jax.train.step import make_train_step
 
 
 def test_a_batch_is_split_over_devices_and_micro_batches():
@@ -60,3 +66,29 @@ def test_the_environment_tells_what_the_flags_do_not(monkeypatch):
     parallel.initialize_distributed("other:2", 5, 0)
     parallel.initialize_distributed("auto", None, None)
     assert joined == [("host:1", 4, 3), ("other:2", 5, 0), ()]
+
+
+@pytest.mark.parametrize("make", [(toy_config, toy_task), (momentum_config, momentum_task)])
+def test_shard_map_equals_pmap_bit_for_bit(make):
+    """State and outcome of several steps on two devices, collections included."""
+    assert jax.device_count() == 2
+    make_config, make_task = make
+    config = make_config()
+    task = make_task(config)
+    by_pmap = program(task, config)
+    step = make_train_step(task, by_pmap.optimizer, by_pmap.schedule, parallel.AXIS)
+    by_shard_map = dataclasses.replace(by_pmap, mapped=parallel.shard(step))
+    batches = task.batches(None)
+    batch = next(batches)
+    start = jax.device_get(by_pmap.initialize(jax.tree.map(lambda a: a[0, 0], batch)))
+    first, second = start, start
+    for _ in range(5):
+        first, one = by_pmap.step(first, batch)
+        second, other = by_shard_map.step(second, batch)
+        left, right = ((first, one), (second, other))
+        assert jax.tree.structure(left) == jax.tree.structure(right)
+        for a, b in zip(jax.tree.leaves(left), jax.tree.leaves(right)):
+            np.testing.assert_array_equal(a, b, strict=True)
+        batch = next(batches)
+    changed = [np.any(a != b) for a, b in zip(*map(jax.tree.leaves, (start.params, first.params)))]
+    assert all(changed)
