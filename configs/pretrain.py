@@ -109,11 +109,11 @@ def data_config() -> ConfigDict:
     data.trajectories_per_scan = 20  # sequences of a scan in an epoch
     data.shapes_per_scan = 4  # shapes tried in a scan before the next scan takes its place
     data.max_attempts = 400  # (scan, shape) pairs tried before an error
-    data.overflow = "crop"  # a sample larger than the capacity: "crop" or "error"
+    data.overflow = "crop"  # samples larger than the capacity: "crop" or "error"
     data.cached = 64  # prepared scans, and shapes, that a process keeps in memory
     data.num_workers = 0  # worker processes; 0: a thread of the training process
     data.prefetch = 2  # micro-batches each of them keeps ready
-    data.capacity = ConfigDict()  # static rows of a sample: measured on the data ...
+    data.capacity = ConfigDict()  # static rows of a micro-batch: measured on the data ...
     data.capacity.num_samples = 32
     data.capacity.margin = 1.25
     data.capacity.multiple = 1024
@@ -122,7 +122,6 @@ def data_config() -> ConfigDict:
     data.voxels = ConfigDict()
     data.voxels.voxel_3d = 0.02  # metres
     data.voxels.voxel_4d = 0.05
-    data.voxels.strides = (2, 4, 8, 16)  # of the networks' levels after the first
     data.voxels.stride_time = True  # the 4D network's levels stride time, too
     data.voxels.num_tracks = 4096  # correspondences sampled from a sequence
     # The object has about 1% of the points: in proportion (None) it would hardly be heard.

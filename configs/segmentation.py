@@ -119,7 +119,6 @@ def data_config() -> ConfigDict:
 
     data.voxels = ConfigDict()
     data.voxels.voxel = 0.02  # metres
-    data.voxels.strides = (2, 4, 8, 16)  # of the network's levels after the first
     data.voxels.features = "constant"  # only geometry is seen; or "color"
 
     data.capacity = ConfigDict()  # static rows of a micro-batch: measured on the data ...

@@ -20,7 +20,11 @@ from pathlib import Path
 import numpy as np
 from benchmarks.sample_times import measure, open_enlarged
 
-from fourdc_jax.data.sequences.from_config import choose_capacity, open_samples
+from fourdc_jax.data.sequences.from_config import DataParams, choose_capacity, open_samples
+from fourdc_jax.data.sequences.samples import NetworkInputs
+from fourdc_jax.data.sequences.sequence import SequenceParams
+from fourdc_jax.models.backbone import STRIDE_3D, level_strides, stride_4d
+from fourdc_jax.params import read_params
 from fourdc_jax.train import command
 from fourdc_jax.train.command_line import at_least
 
@@ -35,12 +39,15 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> None:
     """Enlarges the scans, makes samples and prints the times."""
     config = args.config
-    data = config.data.to_dict()
-    maker = open_samples(data, config.sequence.to_dict(), config.seed)
+    data = read_params(DataParams, config.data.to_dict(), "config.data")
+    params = read_params(SequenceParams, config.sequence.to_dict(), "config.sequence")
+    strides = level_strides(STRIDE_3D), level_strides(stride_4d(data.voxels.stride_time))
+    inputs = NetworkInputs(*strides, in_channels=1)
+    maker = open_samples(data, params, inputs, config.seed)
     with tempfile.TemporaryDirectory() as folder:
         maker = open_enlarged(maker, args.points, args.scans, Path(folder) / "scans")
-        capacity = choose_capacity(data, maker)
-        seconds, parts = measure(maker, capacity, args.num)
+        capacity = choose_capacity(data.capacity, maker, batch=1)
+        seconds, parts = measure(maker.with_capacity(capacity), args.num)
     print(f"capacity of a sample: {capacity.rows_3d} in 3D, {capacity.rows_4d} in 4D")
     for name, times in parts.items():
         print(f"{name:28s} {1e3 * np.median(times):7.1f} ms")

@@ -44,14 +44,14 @@ def main(args: argparse.Namespace) -> None:
         task = create_task(config, Path(folder))
     loaded = time_loader(task, args.batches)
     compile_seconds, step_seconds = time_steps(task, config, loaded.batches, args.rounds)
-    rows = [batch["num_rows"].sum() for batch in loaded.batches]
+    rows = [batch.grid.num_rows.sum() for batch in loaded.batches]
     results = {
         "device": device,
         "devices": jax.device_count(),
         "jax": jax.__version__,
         "batch_size": task.batch_size,
         "voxels": float(np.mean(rows)),
-        "rows": int(np.prod(loaded.batches[0]["coords"].shape[:-1])),
+        "rows": int(np.prod(loaded.batches[0].grid.coords.shape[:-1])),
         "first_batch_seconds": loaded.first_seconds,
         "loader_samples_per_second": task.batch_size / loaded.seconds,
         "compile_seconds": compile_seconds,

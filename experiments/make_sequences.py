@@ -20,9 +20,10 @@ from tqdm import tqdm
 
 from fourdc_jax.data.sequences.checks import check_sequence
 from fourdc_jax.data.sequences.floor_map import FloorMap, find_candidates
-from fourdc_jax.data.sequences.from_config import open_samples
-from fourdc_jax.data.sequences.samples import SampleReport
-from fourdc_jax.data.sequences.sequence import Sequence, save_sequence
+from fourdc_jax.data.sequences.from_config import DataParams, open_sequences
+from fourdc_jax.data.sequences.sampling import Report
+from fourdc_jax.data.sequences.sequence import Sequence, SequenceParams, save_sequence
+from fourdc_jax.params import read_params
 from fourdc_jax.train import command
 from fourdc_jax.train.command_line import at_least
 from fourdc_jax.viz.pictures.trajectory import draw_trajectory_map
@@ -37,7 +38,9 @@ def main(args: argparse.Namespace) -> int:
     """Writes the sequences, checks and counts them; 1 where one breaks a constraint."""
     config, folder = args.config, args.out.expanduser()
     folder.mkdir(parents=True, exist_ok=True)
-    maker = open_samples(config.data.to_dict(), config.sequence.to_dict(), config.seed)
+    data = read_params(DataParams, config.data.to_dict(), "config.data")
+    params = read_params(SequenceParams, config.sequence.to_dict(), "config.sequence")
+    maker = open_sequences(data, params, config.seed)
     maps = {}
     reports, broken, seconds = [], [], 0.0
     for number in tqdm(range(args.num), unit="sequence"):
@@ -48,7 +51,7 @@ def main(args: argparse.Namespace) -> int:
         path = folder / f"{number:06d}.npz"
         save_sequence(sequence, path)
         with np.load(path) as arrays:
-            broken += [f"{path}: {problem}" for problem in check_sequence(arrays, maker.sequence)]
+            broken += [f"{path}: {problem}" for problem in check_sequence(arrays, params)]
         if sequence.scan not in maps:
             maps[sequence.scan] = maker.scan(maker.scans.names.index(sequence.scan)).floor_map
         draw_map(sequence, maps[sequence.scan], path.with_suffix(".png"))
@@ -85,7 +88,7 @@ def draw_map(sequence: Sequence, floor_map: FloorMap, path: Path) -> None:
     )
 
 
-def print_statistics(reports: list[SampleReport], seconds: float) -> None:
+def print_statistics(reports: list[Report], seconds: float) -> None:
     """Prints how often pairs had no sequence, and draws too few points."""
     rejections = [rejection for report in reports for rejection in report.rejections]
     discarded = sum(report.discarded for report in reports)

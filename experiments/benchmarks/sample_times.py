@@ -9,25 +9,27 @@ from pathlib import Path
 import numpy as np
 
 from fourdc_jax.data.scan import Scan
-from fourdc_jax.data.sequences.batches import Capacity, collate
-from fourdc_jax.data.sequences.samples import SampleMaker
+from fourdc_jax.data.sequences.batches import Maker
+from fourdc_jax.data.sequences.sampling import SequenceMaker
 from fourdc_jax.data.sources.prepare import prepare
 from fourdc_jax.data.sources.source import Source, open_scans
 
 
-def open_enlarged(maker: SampleMaker, num_points: int, num_scans: int, cache: Path) -> SampleMaker:
+def open_enlarged(maker: Maker, num_points: int, num_scans: int, cache: Path) -> Maker:
     """The same samples from the first scans, brought to `num_points` each and kept in a cache."""
+    given = maker.sequences
     entries = [
         replace(entry, read=partial(read_enlarged, entry.read, num_points), check=None)
-        for entry in maker.scans.entries[:num_scans]
+        for entry in given.scans.entries[:num_scans]
     ]
     prepare(Source(entries, {}), cache, holds="scans", options={}, origin={}, workers=0)
-    sampling = replace(maker.sampling, cached=0)
-    return SampleMaker(
+    sequences = SequenceMaker(
         open_scans(str(cache)),
-        Source(maker.shapes.entries, {}, keep=len(maker.shapes)),
-        *(maker.sequence, maker.transforms, maker.voxels, sampling),
+        Source(given.shapes.entries, {}, keep=len(given.shapes)),
+        given.params,
+        replace(given.sampling, cached=0),
     )
+    return replace(maker, sequences=sequences)
 
 
 def read_enlarged(read: Callable[[], Scan], num_points: int) -> Scan:
@@ -40,20 +42,18 @@ def read_enlarged(read: Callable[[], Scan], num_points: int) -> Scan:
     return Scan("enlarged", tiled[:num_points])
 
 
-def measure(
-    maker: SampleMaker, capacity: Capacity, num: int
-) -> tuple[list[float], dict[str, list[float]]]:
+def measure(maker: Maker, num: int) -> tuple[list[float], dict[str, list[float]]]:
     """CPU seconds of whole samples, and of their first parts done alone."""
+    sequences = maker.sequences
     seconds, parts = [], {"read and prepare a scan": [], "... and make the sequence": []}
     for number in range(num):
-        index = number * maker.sampling.trajectories_per_scan % len(maker)
+        index = number * sequences.sampling.trajectories_per_scan % len(maker)
         clocks = [time.process_time()]
-        maker.scan(maker.choose_scan(index, 0))
+        sequences.scan(sequences.choose_scan(index, 0))
         clocks.append(time.process_time())
-        maker.make_sequence(number, index)
+        sequences.make_sequence(number, index)
         clocks.append(time.process_time())
-        sample, _ = maker.make_sample(number, index, capacity)
-        collate([sample], capacity, in_channels=1)
+        maker.join([maker.make_sample(number, index)])
         clocks.append(time.process_time())
         for times, elapsed in zip([*parts.values(), seconds], np.diff(clocks)):
             times.append(float(elapsed))

@@ -4,44 +4,34 @@ The only file that knows grain.
 """
 
 import signal
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import grain
 import numpy as np
 from absl import flags, logging
 
-from fourdc_jax.data.sequences.samples import Rejection
-
-
-@runtime_checkable
-class Report(Protocol):
-    """How one sample came about; the fields of `SampleReport`, whatever the samples are."""
-
-    rejections: tuple[Rejection, ...]
-    discarded: int
-    kept: float
-    subject: str
+from fourdc_jax.data.report import Report
 
 
 @runtime_checkable
 class Maker(Protocol):
     """Makes the samples of an epoch and joins them into batches; picklable for worker processes.
 
-    `sampling.seed` decides the order of the samples. What a sample, and its capacity, is, only the
-    maker knows.
+    `seed` decides the order of the samples. What a sample is, and how large a batch, only the maker
+    knows. A batch is an array, or a NamedTuple of batches.
     """
 
-    sampling: Any
+    @property
+    def seed(self) -> int: ...
 
     def __len__(self) -> int: ...
 
-    def make_sample(self, epoch: int, index: int, capacity: Any) -> Any: ...
+    def make_sample(self, epoch: int, index: int) -> Any: ...
 
-    def join(
-        self, samples: list[Any], capacity: Any, in_channels: int
-    ) -> tuple[dict[str, np.ndarray], tuple[Report, ...]]: ...
+    def join(self, samples: list[Any]) -> tuple[Any, tuple[Report, ...]]: ...
 
 
 @dataclass(frozen=True)
@@ -51,7 +41,6 @@ class LoaderParams:
     batch: samples in a micro-batch, which one device takes at a time.
     local_devices, accumulate: leading axes of a batch: devices of this process, and
       micro-batches of each in an optimiser step.
-    in_channels: feature channels.
     process_index, process_count: this process takes every process_count-th sample.
     num_workers: processes that make batches; 0 makes them in a thread of this one.
     prefetch: micro-batches each of them keeps ready.
@@ -60,55 +49,31 @@ class LoaderParams:
     batch: int
     local_devices: int
     accumulate: int
-    in_channels: int
     process_index: int
     process_count: int
     num_workers: int
     prefetch: int
 
 
-@dataclass
-class LoaderStatistics:
-    """Counts over the samples delivered so far.
-
-    rejected: (scan, shape) pairs without a sequence, replaced by the next pair.
-    discarded: draws that kept too few points.
-    cropped: samples that were cut to the capacity.
-    """
-
-    samples: int = 0
-    rejected: int = 0
-    discarded: int = 0
-    cropped: int = 0
-
-    @property
-    def rejection_rate(self) -> float:
-        """Share of the tried (scan, shape) pairs that gave no sequence."""
-        return self.rejected / max(self.rejected + self.samples, 1)
-
-    @property
-    def discard_rate(self) -> float:
-        """Share of the drawn sequences that kept too few points."""
-        return self.discarded / max(self.discarded + self.samples, 1)
-
-
-class Batches(Iterator[dict[str, np.ndarray]]):
+class Batches(Iterator[Any]):
     """Endless batches with leading axes [local_devices, accumulate].
 
     Every epoch is shuffled anew and augmented anew. A batch is a function of the configuration
     and its number alone: neither the number of workers nor that of processes changes the
-    sequences of an optimiser step, and the position is that one number.
+    samples of an optimiser step, and the position is that one number.
+
+    Attributes:
+      statistics: counts over the delivered samples: "samples", and those of their reports.
     """
 
-    def __init__(self, maker: Maker, capacity: Any, params: LoaderParams) -> None:
-        """`capacity` is what the maker takes: that of one sequence, or of a batch of scenes."""
-        self.statistics = LoaderStatistics()
-        self._maker, self._capacity, self._params = maker, capacity, params
+    def __init__(self, maker: Maker, params: LoaderParams) -> None:
+        self.statistics: Counter[str] = Counter(samples=0)
+        self._maker, self._params = maker, params
         self._step = 0
         self._micro_batches = None
-        self._reported: set[str] = set()
+        self._told: set[str] = set()
 
-    def __next__(self) -> dict[str, np.ndarray]:
+    def __next__(self) -> Any:
         if self._micro_batches is None:
             self._micro_batches = self._open()
         params = self._params
@@ -117,21 +82,17 @@ class Batches(Iterator[dict[str, np.ndarray]]):
         for report in (report for part in reports for report in part):
             self._record(report)
         self._step += 1
-        lead = (params.local_devices, params.accumulate)
-        return {
-            key: np.stack([part[key] for part in parts]).reshape(lead + parts[0][key].shape)
-            for key in parts[0]
-        }
+        return stack(parts, (params.local_devices, params.accumulate))
 
     def get_state(self) -> dict[str, Any]:
         """The position, as plain values for JSON: of batches delivered, not of those prefetched."""
-        return {"step": self._step, "statistics": asdict(self.statistics)}
+        return {"step": self._step, "statistics": dict(self.statistics)}
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Continues after the batch at which `get_state` was called, whatever came since."""
         self.close()
         self._step = int(state["step"])
-        self.statistics = LoaderStatistics(**state["statistics"])
+        self.statistics = Counter(state["statistics"])
 
     def close(self) -> None:
         """Ends the worker processes; the next batch starts new ones."""
@@ -146,15 +107,12 @@ class Batches(Iterator[dict[str, np.ndarray]]):
             flags.FLAGS.mark_as_parsed()
         micro_batches = (
             grain.MapDataset.range(length)
-            .shuffle(seed=self._maker.sampling.seed)
+            .shuffle(seed=self._maker.seed)
             .repeat(None)  # shuffles every epoch differently
             .map_with_index(_Numbered(length))[params.process_index :: params.process_count]
-            .map(_MakeSample(self._maker, self._capacity))
-            .batch(  # no remainder in an endless stream; without dropping it, lengths are floats
-                params.batch,
-                drop_remainder=True,
-                batch_fn=_Join(self._maker, self._capacity, params.in_channels),
-            )
+            .map(_MakeSample(self._maker))
+            # No remainder in an endless stream; without dropping it, lengths are floats.
+            .batch(params.batch, drop_remainder=True, batch_fn=self._maker.join)
         )
         start = self._step * params.local_devices * params.accumulate
         threads = grain.ReadOptions(num_threads=1, prefetch_buffer_size=params.prefetch)
@@ -165,26 +123,20 @@ class Batches(Iterator[dict[str, np.ndarray]]):
         return iter(dataset)
 
     def _record(self, report: Report) -> None:
-        self.statistics.samples += 1
-        self.statistics.rejected += len(report.rejections)
-        self.statistics.discarded += report.discarded
-        self.statistics.cropped += report.kept < 1
-        for rejection in report.rejections:
-            if rejection.scan not in self._reported:
-                self._reported.add(rejection.scan)
-                logging.warning(
-                    "scan %r gives no sequence with shape %r: %s; replaced by the next pair "
-                    "(more of this scan are only counted)",
-                    rejection.scan,
-                    rejection.shape,
-                    rejection.reason,
-                )
-        if report.kept < 1:
-            logging.warning(
-                "%s is larger than the capacity: cropped to %.0f%% of the scan",
-                report.subject,
-                100 * report.kept,
-            )
+        self.statistics["samples"] += 1
+        self.statistics.update(report.counts)
+        for text, topic in report.messages:
+            if topic not in self._told:
+                logging.warning("%s", text)
+            if topic:
+                self._told.add(topic)
+
+
+def stack(parts: Sequence[Any], lead: tuple[int, ...]) -> Any:
+    """Micro-batches of one structure as one, with the leading axes `lead` instead of a list."""
+    if isinstance(parts[0], tuple):
+        return type(parts[0])(*(stack(column, lead) for column in zip(*parts)))
+    return np.stack(parts).reshape(lead + parts[0].shape)
 
 
 def _leave_interrupts_to_training(index: int, count: int) -> None:
@@ -206,17 +158,6 @@ class _Numbered:
 @dataclass(frozen=True)
 class _MakeSample:
     maker: Maker
-    capacity: Any
 
     def __call__(self, number: tuple[int, int]) -> Any:
-        return self.maker.make_sample(*number, self.capacity)
-
-
-@dataclass(frozen=True)
-class _Join:
-    maker: Maker
-    capacity: Any
-    in_channels: int
-
-    def __call__(self, samples: list[Any]) -> tuple[dict[str, np.ndarray], tuple[Report, ...]]:
-        return self.maker.join(samples, self.capacity, self.in_channels)
+        return self.maker.make_sample(*number)

@@ -6,10 +6,11 @@ from typing import Literal, NamedTuple
 
 import jax.numpy as jnp
 from flax import linen as nn
-from jaxtyping import Array, Bool, Float, Int32, Shaped
+from jaxtyping import Array, Bool, Float, Int32
 
 from fourdc_jax.models.backbone import STRIDE_3D, NetworkParams, make_unet, stride_4d
 from fourdc_jax.models.heads import Encoder, Predictor
+from fourdc_jax.models.inputs import SequenceBatch, View
 from fourdc_jax.sparse.execution import Execution, Implementation
 from fourdc_jax.sparse.gather import gather_rows
 
@@ -69,25 +70,24 @@ class FourDContrast(nn.Module):
     capacities_3d: Sequence[int]
     capacities_4d: Sequence[int]
 
-    def __call__(self, batch: Mapping[str, Shaped[Array, "..."]], *, train: bool) -> ContrastOutput:
+    def __call__(self, batch: SequenceBatch, *, train: bool) -> ContrastOutput:
         """Runs the networks on one pre-training batch.
 
         Args:
-          batch: `coords_3d` int32 [n3, 4] (sequence * t + frame, x, y, z), `num_rows_3d`,
-            `features_3d` [n3, c], `tracks_3d` int32 [b, m, t] (row of each track in each frame, -1
-            where absent), and the same for 4D with `coords_4d` int32 [n4, 5] (sequence, x, y, z,
-            frame).
+          batch: the 3D network sees its `frames`, the 4D network its `sequence`.
           train: use the batch's statistics and update the running ones.
         """
         features_3d, limits = run_network(
-            self.encoder_3d, self.predictor_3d, self.capacities_3d, batch, "3d", train
+            self.encoder_3d, self.predictor_3d, self.capacities_3d, batch.frames, train
         )
+        limits = {f"{name}_3d": limit for name, limit in limits.items()}
         if self.encoder_4d is None:
             return ContrastOutput(features_3d, None, limits)
         features_4d, limits_4d = run_network(
-            self.encoder_4d, self.predictor_4d, self.capacities_4d, batch, "4d", train
+            self.encoder_4d, self.predictor_4d, self.capacities_4d, batch.sequence, train
         )
-        return ContrastOutput(features_3d, features_4d, limits | limits_4d)
+        limits |= {f"{name}_4d": limit for name, limit in limits_4d.items()}
+        return ContrastOutput(features_3d, features_4d, limits)
 
     def encode_scan(
         self,
@@ -105,18 +105,16 @@ def run_network(
     encoder: Encoder,
     predictor: Predictor,
     capacities: Sequence[int],
-    batch: Mapping[str, Shaped[Array, "..."]],
-    which: Literal["3d", "4d"],
+    view: View,
     train: bool,
-) -> tuple[TrackFeatures, dict[str, tuple[Int32[Array, ""], int]]]:
-    """One network on its part of the batch: features at the tracks, and the pyramid's limits."""
-    num_rows, tracks = batch[f"num_rows_{which}"], batch[f"tracks_{which}"]
-    pyramid = encoder.unet.build_pyramid(batch[f"coords_{which}"], num_rows, capacities)
-    z = encoder(batch[f"features_{which}"], pyramid, train=train)  # (n, c)
-    p = predictor(z, num_rows, tracks, train=train)  # (b, m, t, c)
-    limits = {f"{name}_{which}": limit for name, limit in pyramid.limits.items()}
+) -> tuple[TrackFeatures, Mapping[str, tuple[Int32[Array, ""], int]]]:
+    """One network on what it sees: features at the tracks, and the pyramid's limits."""
+    grid, tracks = view.grid, view.tracks
+    pyramid = encoder.unet.build_pyramid(grid.coords, grid.num_rows, capacities)
+    z = encoder(grid.features, pyramid, train=train)  # (n, c)
+    p = predictor(z, grid.num_rows, tracks, train=train)  # (b, m, t, c)
     z = gather_rows(z, tracks, implementation=encoder.unet.execution.implementation)
-    return TrackFeatures(p, z, tracks >= 0), limits
+    return TrackFeatures(p, z, tracks >= 0), pyramid.limits
 
 
 def make_contrast(

@@ -7,9 +7,10 @@ from typing import Literal, NamedTuple
 import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
-from jaxtyping import Array, Float32, Int32, Shaped
+from jaxtyping import Array, Float32, Int32
 
 from fourdc_jax.models.backbone import STRIDE_3D, Backbone, NetworkParams, make_unet
+from fourdc_jax.models.inputs import SceneBatch
 from fourdc_jax.sparse.execution import Execution, Implementation
 from fourdc_jax.sparse.layers import Pointwise
 
@@ -52,23 +53,19 @@ class Segmenter(nn.Module):
     capacities: Sequence[int]
     freeze_backbone: bool
 
-    def __call__(
-        self, batch: Mapping[str, Shaped[Array, "..."]], *, train: bool
-    ) -> SegmenterOutput:
+    def __call__(self, batch: SceneBatch, *, train: bool) -> SegmenterOutput:
         """Runs the network on a batch of scenes.
 
         Args:
-          batch: `coords` int32 [n, 4] (scene, x, y, z), unique; `num_rows` int32 []; `features`
-            [n, c].
+          batch: its labels are not looked at.
           train: use the batch's statistics and update the running ones (not where frozen).
         """
-        num_rows = batch["num_rows"]
-        unet = self.encoder_3d.unet
-        pyramid = unet.build_pyramid(batch["coords"], num_rows, self.capacities)
-        x = self.encoder_3d(batch["features"], pyramid, train=train and not self.freeze_backbone)
+        grid, unet = batch.grid, self.encoder_3d.unet
+        pyramid = unet.build_pyramid(grid.coords, grid.num_rows, self.capacities)
+        x = self.encoder_3d(grid.features, pyramid, train=train and not self.freeze_backbone)
         if self.freeze_backbone:
             x = lax.stop_gradient(x)
-        logits = self.classifier(x.astype(jnp.float32), num_rows)  # (n, classes)
+        logits = self.classifier(x.astype(jnp.float32), grid.num_rows)  # (n, classes)
         return SegmenterOutput(logits, pyramid.limits)
 
 

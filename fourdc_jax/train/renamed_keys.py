@@ -16,7 +16,7 @@ RENAMED = {  # dotted key -> what it is called now
     "init_new": "init.new",
     "init_rename": "init.rename",
 }
-REMOVED: tuple[str, ...] = ()  # keys that nothing reads any more
+REMOVED = ("data.voxels.strides",)  # keys that nothing reads any more
 ADDED = {  # key -> the value that runs had before it was one; where the rest of its node is there
     "optimizer.kind": "sgd",
     "optimizer.b1": 0.9,

@@ -5,6 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from fourdc_jax.data.grids.grid import make_grid
+from fourdc_jax.data.sequences.batches import SequenceBatch
+from fourdc_jax.data.sequences.samples import View
 from fourdc_jax.losses.simsiam import cross_network_loss, frame_pair_loss
 from fourdc_jax.models.backbone import NetworkParams
 from fourdc_jax.models.contrast import ContrastParams, make_contrast
@@ -59,17 +62,17 @@ def make_batch(seed=0):
     coords_4d = np.unique(coords_4d, axis=0)
     tracks_4d = rows_4d.reshape(SEQUENCES, TRACKS, FRAMES) % len(coords_4d)
     absent = rng.random(tracks_3d.shape) < 0.2
-    batch = {}
-    for name, coords, tracks in (("3d", coords_3d, tracks_3d), ("4d", coords_4d, tracks_4d)):
-        batch[f"coords_{name}"] = jnp.asarray(coords)
-        batch[f"num_rows_{name}"] = jnp.int32(len(coords))
-        batch[f"features_{name}"] = jnp.ones((len(coords), 1))
-        batch[f"tracks_{name}"] = jnp.asarray(np.where(absent, -1, tracks), jnp.int32)
-    return batch
+
+    def see(coords, tracks):
+        grid = make_grid(coords, np.ones((len(coords), 1), np.float32), (len(coords),) * 5)
+        return View(grid, np.where(absent, -1, tracks).astype(np.int32))
+
+    batch = SequenceBatch(see(coords_3d, tracks_3d), see(coords_4d, tracks_4d))
+    return jax.tree.map(jnp.asarray, batch)
 
 
 def make_model(batch, *, with_4d=True, **changes):
-    capacities = [(len(batch[f"coords_{name}"]),) * 5 for name in ("3d", "4d")]
+    capacities = [(len(view.grid.coords),) * 5 for view in batch]
     return make_contrast(
         tiny_params(**changes),
         *capacities,
@@ -129,8 +132,10 @@ def test_each_term_trains_the_networks_of_figure_3(differentiated, term, trained
 def test_features_are_read_at_tracks(differentiated):
     _, output = differentiated
     batch = make_batch()
-    for name, features in (("3d", output.features_3d), ("4d", output.features_4d)):
-        tracks = batch[f"tracks_{name}"]
+    for tracks, features in (
+        (batch.frames.tracks, output.features_3d),
+        (batch.sequence.tracks, output.features_4d),
+    ):
         assert features.p.shape == features.z.shape == (*tracks.shape, 6)
         np.testing.assert_array_equal(features.present, tracks >= 0)
         assert not np.asarray(features.z)[tracks < 0].any()

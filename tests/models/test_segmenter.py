@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from flax import traverse_util
 
+from fourdc_jax.data.grids.grid import Grid
+from fourdc_jax.data.scenes.batches import SceneBatch
 from fourdc_jax.models.backbone import NetworkParams, receptive_radius
 from fourdc_jax.models.segmenter import SegmenterParams, make_segmenter
 
@@ -39,8 +41,8 @@ def build_batch(seed=0, length=500):
     coords[:590] = np.stack([0 * x, x - 100, y, 0 * x], axis=1)
     features = np.zeros((ROWS[0], 1), np.float32)
     features[:590] = 1
-    batch = {"coords": coords, "num_rows": np.int32(590), "features": features}
-    return jax.tree.map(jnp.asarray, batch)
+    grid = Grid(coords, np.array(590, np.int32), features, np.array(ROWS, np.int32))
+    return jax.tree.map(jnp.asarray, SceneBatch(grid, np.zeros(ROWS[0], np.int32)))
 
 
 @pytest.fixture(scope="module")
@@ -84,14 +86,19 @@ def test_scores_are_float32_whatever_the_features_are():
 
 
 def test_nothing_beyond_the_receptive_radius_changes_a_row(variables):
-    model, batch = build(), build_batch()
+    model, grid = build(), build_batch().grid
     radius = receptive_radius(model.encoder_3d.unet)
     assert radius == 1 + (1 + 2 + 4 + 8) + (8 + 4 + 2 + 1) + 2 * 2
-    place = np.asarray(batch["coords"][:, 1])
+    place = np.asarray(grid.coords[:, 1])
     # A little above the border of a cell of the coarsest level, which then sees it as well.
-    changed = jnp.where((place == 148)[:, None], 5.0, batch["features"])
+    changed = jnp.where((place == 148)[:, None], 5.0, grid.features)
     positive = jax.tree.map(jnp.abs, variables)  # no path through the network ends in a ReLU
-    run = jax.jit(lambda x: model.apply(positive, {**batch, "features": x}, train=False).logits)
-    difference = np.abs(np.asarray(run(batch["features"]) - run(changed))).max(axis=1)
+
+    @jax.jit
+    def run(features):
+        batch = SceneBatch(grid._replace(features=features), labels=None)
+        return model.apply(positive, batch, train=False).logits
+
+    difference = np.abs(np.asarray(run(grid.features) - run(changed))).max(axis=1)
     far = np.abs(place[difference > 0] - 148).max()
     assert radius / 2 < far <= radius

@@ -5,11 +5,16 @@ highest bits: keys sort as coordinates do, and a coarser level is a shift of eac
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int, Int32, Int64
 
 DIGIT_BITS = 16  # NumPy sorts integers of at most 16 bits by counting, in linear time
+
+# Of a network's levels after the first: one tuple a level with a power of two for each axis, each
+# a multiple of the one before.
+LevelStrides = tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -93,6 +98,40 @@ def unique_keys(
     return ordered[first], rows
 
 
+class Voxels(NamedTuple):
+    """The voxels that points occupy.
+
+    Attributes:
+      coords: unique and sorted.
+      rows: of the points: the row of `coords` that each one lies in.
+      needed: rows at every level, the finest first.
+    """
+
+    coords: Int32[np.ndarray, "v d"]
+    rows: Int32[np.ndarray, "n"]
+    needed: tuple[int, ...]
+
+
+def find_voxels(columns: Int32[np.ndarray, "d n"], strides: LevelStrides) -> Voxels:
+    """The voxels of quantised points, see `quantize`, and what the levels need for them."""
+    packing = choose_packing(columns, coarsest(strides, len(columns)))
+    keys, rows = unique_keys(packing.pack(columns), sum(packing.bits))
+    needed = (len(keys), *count_coarse_rows(keys, packing, strides))
+    return Voxels(packing.unpack(keys), rows, needed)
+
+
+def count_rows(coords: Int32[np.ndarray, "v d"], strides: LevelStrides) -> tuple[int, ...]:
+    """Rows at every level, the finest first, of unique and sorted coordinates."""
+    columns = np.ascontiguousarray(coords.T)
+    packing = choose_packing(columns, coarsest(strides, len(columns)))
+    return (len(coords), *count_coarse_rows(packing.pack(columns), packing, strides))
+
+
+def coarsest(strides: LevelStrides, dimension: int) -> tuple[int, ...]:
+    """Strides of the last level; 1 where there is only the first."""
+    return strides[-1] if strides else (1,) * dimension
+
+
 def reduce_to_voxels(points: Float32[np.ndarray, "n 3"], voxel: float) -> Int[np.ndarray, "v"]:
     """Indices of the first point in every occupied voxel, in the voxels' order."""
     columns = quantize(points, voxel)
@@ -103,13 +142,11 @@ def reduce_to_voxels(points: Float32[np.ndarray, "n 3"], voxel: float) -> Int[np
 
 
 def count_coarse_rows(
-    keys: Int64[np.ndarray, "v"], packing: Packing, strides: tuple[tuple[int, ...], ...]
+    keys: Int64[np.ndarray, "v"], packing: Packing, strides: LevelStrides
 ) -> tuple[int, ...]:
     """Rows of every coarser level: number of unique floor(coordinates / stride), each stride.
 
-    `strides` has one tuple a level with a power of two for each axis, each a multiple of the one
-    before, so that a level is counted on the rows of the finer one; the packing is aligned to the
-    last.
+    A level is counted on the rows of the finer one; the packing is aligned to the last.
     """
     counts = []
     bits = list(packing.bits)

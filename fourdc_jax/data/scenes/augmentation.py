@@ -37,7 +37,7 @@ class ColorJitterParams:
 
 
 @dataclass(frozen=True)
-class SceneAugmentationParams:
+class AugmentationParams:
     """Ranges of the random changes of a scene.
 
     dropout, dropout_probability: share of the voxels left out, and how often any are.
@@ -78,7 +78,7 @@ class SceneAugmentationParams:
             raise ValueError(f"voxel_offset {self.voxel_offset} must not be negative")
 
 
-def augment_scene(scan: Scan, params: SceneAugmentationParams, rng: np.random.Generator) -> Scan:
+def augment(scan: Scan, params: AugmentationParams, rng: np.random.Generator) -> Scan:
     """Distorts, turns, scales and flips a scene, and changes its colours.
 
     The boxes, which would not follow, are left out.
@@ -167,7 +167,7 @@ def interpolate(
 
 
 def draw_similarity(
-    points: Float32[np.ndarray, "n 3"], params: SceneAugmentationParams, rng: np.random.Generator
+    points: Float32[np.ndarray, "n 3"], params: AugmentationParams, rng: np.random.Generator
 ) -> Float64[np.ndarray, "4 4"]:
     """Rotations in random order, scaling and flips, about the middle of the points' box."""
     angles = np.deg2rad(rng.uniform(-1, 1, 3) * params.rotation)

@@ -1,21 +1,16 @@
-"""How many rows batches of scenes need: measured for training, in a few steps for evaluation."""
+"""Rows of a micro-batch of scenes, and of the few programs that evaluation compiles."""
 
 import math
 from dataclasses import dataclass
 
-import numpy as np
-
-from fourdc_jax.data.scenes.batches import Rows, SceneMaker, holds
-from fourdc_jax.data.sequences.capacity import MarginParams, add_margin
-
-GROUPS = 64  # random batches of the measured scenes
+from fourdc_jax.data.grids.capacity import MarginParams, Rows, holds
 
 
 @dataclass(frozen=True)
-class SceneCapacityParams(MarginParams):
-    """Rows of a batch at every level: given, or where empty, measured.
+class CapacityParams(MarginParams):
+    """Rows of a micro-batch at every level: given, or where empty, measured.
 
-    rows: of a training batch.
+    rows: of a micro-batch in training.
     growth: factor between the capacities that evaluation compiles programs for.
     """
 
@@ -29,23 +24,7 @@ class SceneCapacityParams(MarginParams):
             raise ValueError(f"config.data.capacity.growth is {self.growth}; it must be above 1")
 
 
-def measure_scene_capacity(maker: SceneMaker, params: SceneCapacityParams, batch: int) -> Rows:
-    """Rows at every level that all but rare batches of so many scenes fit.
-
-    The largest need of random batches of the measured scenes, times the margin, rounded up. Scenes
-    differ in size by a factor of ten, batches of many by little: a batch shares its rows. Depends
-    on the data and the configuration only, so that a resumed run compiles the same program.
-    """
-    count = min(params.num_samples, len(maker))
-    indices = np.linspace(0, len(maker) - 1, count).round().astype(int).tolist()
-    epochs = range(math.ceil(params.num_samples / count))  # few scenes are measured several times
-    needs = np.array([maker.make_sample(e, i, None).needed for e in epochs for i in indices])
-    rng = np.random.default_rng([maker.sampling.seed, 8])
-    groups = needs[rng.integers(len(needs), size=(GROUPS, batch))]  # [groups, batch, levels]
-    return add_margin(np.concatenate([groups.sum(axis=1), needs]), params)
-
-
-def choose_evaluation_rows(needed: Rows, training: Rows, params: SceneCapacityParams) -> Rows:
+def choose_evaluation_rows(needed: Rows, training: Rows, params: CapacityParams) -> Rows:
     """The smallest capacity that holds a scene, out of few for all scenes.
 
     They are the training capacity times a power of `growth`, rounded up: scenes of sizes that

@@ -3,11 +3,13 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from fourdc_jax.data.grids.capacity import Rows, measure_rows
+from fourdc_jax.data.grids.voxelization import LevelStrides
 from fourdc_jax.data.label_sets import LabelSet
-from fourdc_jax.data.scenes.augmentation import SceneAugmentationParams
-from fourdc_jax.data.scenes.batches import Rows, SceneMaker, SceneSamplingParams
-from fourdc_jax.data.scenes.capacity import SceneCapacityParams, measure_scene_capacity
-from fourdc_jax.data.scenes.samples import SceneVoxelParams
+from fourdc_jax.data.scenes.augmentation import AugmentationParams
+from fourdc_jax.data.scenes.batches import Maker
+from fourdc_jax.data.scenes.capacity import CapacityParams
+from fourdc_jax.data.scenes.samples import VoxelParams
 from fourdc_jax.data.sources.labelled import ClassParams, LabelledScans, class_file, find_classes
 from fourdc_jax.data.sources.source import Source, open_scans
 from fourdc_jax.data.sources.splits import LimitedParams, check_disjoint, limit_scenes, select_areas
@@ -30,7 +32,7 @@ class SplitParams:
 
 
 @dataclass(frozen=True)
-class SceneDataParams:
+class DataParams:
     """All of `config.data` of a task on labelled scenes.
 
     classes: what is learnt, see `ClassParams`.
@@ -41,7 +43,7 @@ class SceneDataParams:
     cached: scans of each split that a process keeps in memory.
     augmentation: of training scenes.
     voxels: the grid and the features.
-    capacity: rows of a batch.
+    capacity: rows of a micro-batch.
     overflow: what happens to scenes that together are larger than that.
     num_workers, prefetch: who makes the batches, see `LoaderParams`.
     """
@@ -55,27 +57,30 @@ class SceneDataParams:
     min_scan_points: int
     label_tables: tuple[str, ...]
     cached: int
-    augmentation: SceneAugmentationParams
-    voxels: SceneVoxelParams
-    capacity: SceneCapacityParams
+    augmentation: AugmentationParams
+    voxels: VoxelParams
+    capacity: CapacityParams
     overflow: Literal["error", "crop"]
     num_workers: int
     prefetch: int
 
 
 @dataclass(frozen=True)
-class SceneData:
+class Data:
     """The opened splits: what makes training batches, the validation scenes, and the classes."""
 
-    training: SceneMaker
+    training: Maker
     validation: LabelledScans
     classes: LabelSet
 
 
-def open_scene_data(params: SceneDataParams, seed: int) -> SceneData:
+def open_data(params: DataParams, strides: LevelStrides, seed: int) -> Data:
     """Opens both splits and checks that they are labelled as asked, and share no scene.
 
-    `seed` is that of everything random in the training samples.
+    Args:
+      params: of the configuration.
+      strides: of the network's levels after the first.
+      seed: of everything random in the training samples.
 
     Raises:
       FileNotFoundError, ValueError: nothing usable where the configuration points to, scans without
@@ -88,16 +93,18 @@ def open_scene_data(params: SceneDataParams, seed: int) -> SceneData:
     classes = find_classes(params.classes, params.train.scans)
     check_same_classes(classes, params)
     labels = (params.classes.label_set, len(classes))
-    maker = SceneMaker(
+    maker = Maker(
         LabelledScans(training, *labels),
         params.voxels,
         params.augmentation,
-        SceneSamplingParams(seed, params.overflow),
+        strides,
+        seed,
+        params.overflow,
     )
-    return SceneData(maker, LabelledScans(validation, *labels), classes)
+    return Data(maker, LabelledScans(validation, *labels), classes)
 
 
-def check_same_classes(classes: LabelSet, params: SceneDataParams) -> None:
+def check_same_classes(classes: LabelSet, params: DataParams) -> None:
     """Raises ValueError where the validation scenes' folder names other classes."""
     path = class_file(params.validation.scans)
     if params.classes.label_set == "file" and path.is_file():
@@ -109,7 +116,7 @@ def check_same_classes(classes: LabelSet, params: SceneDataParams) -> None:
             )
 
 
-def open_split(params: SceneDataParams, split: SplitParams) -> Source:
+def open_split(params: DataParams, split: SplitParams) -> Source:
     """The scans of one split, their labels as they were read."""
     source = open_scans(
         split.scans,
@@ -124,18 +131,18 @@ def open_split(params: SceneDataParams, split: SplitParams) -> Source:
     return source.subset(select_areas(source.names, split.areas)) if split.areas else source
 
 
-def choose_scene_capacity(params: SceneDataParams, maker: SceneMaker, batch: int) -> Rows:
-    """Rows of a batch of so many scenes: as the configuration gives them, else measured.
+def choose_capacity(params: CapacityParams, maker: Maker, batch: int) -> Rows:
+    """Rows of a micro-batch of so many scenes: as the configuration gives them, else measured.
 
     Raises:
       ValueError: the rows given are not one for every level.
     """
-    levels = 1 + len(params.voxels.strides)
-    if not params.capacity.rows:
-        return measure_scene_capacity(maker, params.capacity, batch)
-    if len(params.capacity.rows) != levels:
+    levels = 1 + len(maker.strides)
+    if not params.rows:
+        return measure_rows(maker, params, batch)
+    if len(params.rows) != levels:
         raise ValueError(
-            f"config.data.capacity.rows has {len(params.capacity.rows)} values; give {levels}, or "
-            "none to have them measured"
+            f"config.data.capacity.rows has {len(params.rows)} values; give {levels}, or none to "
+            "have them measured"
         )
-    return params.capacity.rows
+    return params.rows

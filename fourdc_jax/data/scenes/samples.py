@@ -1,50 +1,36 @@
-"""From a labelled scene to its voxels, augmented for training; the (epoch, index)-th sample."""
+"""From a labelled scene to its voxels, augmented for training."""
 
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float32, Int, Int32
 
-from fourdc_jax.data.grids.voxelization import (
-    choose_packing,
-    count_coarse_rows,
-    quantize,
-    unique_keys,
-)
-from fourdc_jax.data.label_sets import IGNORE_LABEL
+from fourdc_jax.data.grids.capacity import Rows
+from fourdc_jax.data.grids.grid import Grid, make_grid
+from fourdc_jax.data.grids.voxelization import LevelStrides, count_rows, find_voxels, quantize
 from fourdc_jax.data.scan import Scan
 from fourdc_jax.data.scenes.augmentation import (
-    SceneAugmentationParams,
-    augment_scene,
+    AugmentationParams,
+    augment,
     draw_kept,
     draw_voxel_offset,
 )
+from fourdc_jax.data.scenes.targets import voxel_labels
 
 NO_OFFSET = np.zeros(3, np.int32)
 
 
-@runtime_checkable
-class Source(Protocol):
-    """Labelled scans by index, read when asked for, picklable for worker processes."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int) -> Scan: ...
-
-
 @dataclass(frozen=True)
-class SceneVoxelParams:
+class VoxelParams:
     """The grid, and what a voxel says.
 
     voxel: side in metres.
-    strides: of the network's levels after the first, as in (2, 4, 8, 16).
     features: "constant", one channel of ones: only geometry is seen; or "color", three channels,
       the mean colour of the voxel's points as colour / 255 - 0.5.
     """
 
     voxel: float
-    strides: tuple[int, ...]
     features: Literal["constant", "color"]
 
     @property
@@ -54,30 +40,35 @@ class SceneVoxelParams:
 
 
 @dataclass(frozen=True)
-class SceneSample:
-    """The voxels of one scene; `coords` are unique and sorted.
+class Sample:
+    """The voxels of one scene.
 
     Attributes:
       name: of the scene.
-      coords: x, y, z in voxels.
-      features: see `SceneVoxelParams.features`.
-      labels: the label that all points of a voxel share, `IGNORE_LABEL` where they disagree, as
-        MinkowskiEngine has it.
-      needed: rows that the network's levels have for it, the finest first.
+      grid: the voxels (0, x, y, z), sorted.
+      labels: of the voxels, see `voxel_labels`.
       center: the voxel, as x and y, around which rows are kept if the scene has to be cropped.
       num_voxels: rows before cropping.
     """
 
     name: str
-    coords: Int32[np.ndarray, "v 3"]
-    features: Float32[np.ndarray, "v c"]
+    grid: Grid
     labels: Int32[np.ndarray, "v"]
-    needed: tuple[int, ...]
     center: tuple[int, int]
     num_voxels: int
 
+    @property
+    def size(self) -> int:
+        """Voxels, which is what cropping takes from."""
+        return len(self.grid.coords)
 
-def check_scene(scan: Scan, features: str) -> None:
+    @property
+    def needed(self) -> Rows:
+        """Rows at the levels of the network."""
+        return tuple(self.grid.needed.tolist())
+
+
+def check_scan(scan: Scan, features: str) -> None:
     """Raises ValueError where a scan has no points, coordinates that are no numbers, no colours."""
     if len(scan.points) == 0:
         raise ValueError(f"scan {scan.name!r} has no points")
@@ -91,53 +82,38 @@ def check_scene(scan: Scan, features: str) -> None:
         raise ValueError(f"scan {scan.name!r} has no colours: set features to 'constant'")
 
 
-def voxelize_scene(
-    scan: Scan, params: SceneVoxelParams, offset: Int32[np.ndarray, "3"] = NO_OFFSET
-) -> tuple[SceneSample, Int32[np.ndarray, "n"]]:
+def voxelize(
+    scan: Scan,
+    params: VoxelParams,
+    strides: LevelStrides = (),
+    offset: Int32[np.ndarray, "3"] = NO_OFFSET,
+) -> tuple[Sample, Int32[np.ndarray, "n"]]:
     """Voxels of a scene, its classes as labels (none: `IGNORE_LABEL`), and the row of each point.
 
     A point lies in the voxel whose centre is nearest to it, so that what is predicted for the
     rows, indexed by the rows of the points, is the nearest voxel's prediction.
 
     Args:
+      strides: of the levels whose rows are counted.
       offset: added to the coordinates, in voxels.
 
     Raises:
-      ValueError: as `check_scene`.
+      ValueError: as `check_scan`.
     """
-    check_scene(scan, params.features)
-    columns = quantize(scan.points, params.voxel) + offset[:, None]
-    strides = tuple((s, s, s) for s in params.strides)
-    packing = choose_packing(columns, strides[-1])
-    keys, rows = unique_keys(packing.pack(columns), sum(packing.bits))
-    coords = packing.unpack(keys)
-    middle = len(coords) // 2
-    sample = SceneSample(
-        name=scan.name,
-        coords=coords,
-        features=voxel_features(scan, rows, len(keys), params),
-        labels=voxel_labels(scan.labels, rows, len(keys)),
-        needed=(len(keys), *count_coarse_rows(keys, packing, strides)),
-        center=(int(coords[middle, 0]), int(coords[middle, 1])),
-        num_voxels=len(keys),
-    )
-    return sample, rows
-
-
-def voxel_labels(
-    labels: Int32[np.ndarray, "n"] | None, rows: Int32[np.ndarray, "n"], num_voxels: int
-) -> Int32[np.ndarray, "v"]:
-    """The label that all points of a voxel share, `IGNORE_LABEL` where they disagree."""
-    shared = np.full(num_voxels, IGNORE_LABEL, np.int32)
-    if labels is None:
-        return shared
-    shared[rows] = labels  # one point of each voxel speaks for it ...
-    shared[rows[labels != shared[rows]]] = IGNORE_LABEL  # ... unless another one disagrees
-    return shared
+    check_scan(scan, params.features)
+    voxels = find_voxels(quantize(scan.points, params.voxel) + offset[:, None], strides)
+    num_voxels = len(voxels.coords)
+    coords = np.zeros((num_voxels, 4), np.int32)
+    coords[:, 1:] = voxels.coords
+    features = voxel_features(scan, voxels.rows, num_voxels, params)
+    labels = voxel_labels(scan.labels, voxels.rows, num_voxels)
+    _, x, y, _ = coords[num_voxels // 2].tolist()
+    grid = make_grid(coords, features, voxels.needed)
+    return Sample(scan.name, grid, labels, (x, y), num_voxels), voxels.rows
 
 
 def voxel_features(
-    scan: Scan, rows: Int32[np.ndarray, "n"], num_voxels: int, params: SceneVoxelParams
+    scan: Scan, rows: Int32[np.ndarray, "n"], num_voxels: int, params: VoxelParams
 ) -> Float32[np.ndarray, "v c"]:
     """Ones, or the mean colour of each voxel's points as colour / 255 - 0.5."""
     if params.features == "constant":
@@ -147,45 +123,38 @@ def voxel_features(
     return (np.stack(sums, axis=1) / (255 * count[:, None]) - 0.5).astype(np.float32)
 
 
-def crop_scene(sample: SceneSample, num_rows: int, strides: tuple[int, ...]) -> SceneSample:
+def crop(sample: Sample, num_rows: int, strides: LevelStrides) -> Sample:
     """Keeps the rows nearest, seen from above, to the sample's centre."""
-    distance = np.square(sample.coords[:, :2].astype(np.int64) - sample.center).sum(axis=1)
+    places = sample.grid.coords[:, 1:3].astype(np.int64)
+    distance = np.square(places - sample.center).sum(axis=1)
     kept = np.sort(np.argsort(distance, kind="stable")[:num_rows])
     return select_rows(sample, kept, strides)
 
 
-def select_rows(
-    sample: SceneSample, kept: Int[np.ndarray, "r"], strides: tuple[int, ...]
-) -> SceneSample:
+def select_rows(sample: Sample, kept: Int[np.ndarray, "r"], strides: LevelStrides) -> Sample:
     """The part of a sample with the given rows, in ascending order."""
-    coords = sample.coords[kept]
-    columns = np.ascontiguousarray(coords.T)
-    steps = tuple((s, s, s) for s in strides)
-    packing = choose_packing(columns, steps[-1])
-    return replace(
-        sample,
-        coords=coords,
-        features=sample.features[kept],
-        labels=sample.labels[kept],
-        needed=(len(kept), *count_coarse_rows(packing.pack(columns), packing, steps)),
-    )
+    coords = sample.grid.coords[kept]
+    needed = count_rows(coords[:, 1:], strides)
+    grid = make_grid(coords, sample.grid.features[kept], needed)
+    return replace(sample, grid=grid, labels=sample.labels[kept])
 
 
-def make_scene_sample(
+def make_sample(
     scan: Scan,
-    voxels: SceneVoxelParams,
-    augmentation: SceneAugmentationParams,
+    voxels: VoxelParams,
+    augmentation: AugmentationParams,
+    strides: LevelStrides,
     rng: np.random.Generator,
-) -> SceneSample:
+) -> Sample:
     """One training sample of a scene: augmented, voxelised, and with a random centre."""
-    check_scene(scan, voxels.features)
+    check_scan(scan, voxels.features)
     if voxels.features == "constant":
         scan = replace(scan, colors=None)  # nobody sees them: not worth changing
-    augmented = augment_scene(scan, augmentation, rng)
+    augmented = augment(scan, augmentation, rng)
     offset = draw_voxel_offset(augmentation.voxel_offset, rng)
-    sample, _ = voxelize_scene(augmented, voxels, offset)
+    sample, _ = voxelize(augmented, voxels, strides, offset)
     if rng.random() < augmentation.dropout_probability:
-        kept = draw_kept(len(sample.coords), augmentation.dropout, rng)
-        sample = replace(select_rows(sample, kept, voxels.strides), num_voxels=len(kept))
-    x, y, _ = sample.coords[rng.integers(len(sample.coords))]
-    return replace(sample, center=(int(x), int(y)))
+        kept = draw_kept(sample.size, augmentation.dropout, rng)
+        sample = replace(select_rows(sample, kept, strides), num_voxels=len(kept))
+    _, x, y, _ = sample.grid.coords[rng.integers(sample.size)].tolist()
+    return replace(sample, center=(x, y))

@@ -1,221 +1,204 @@
-"""The (epoch, index)-th training sample: which scan and shape, and what if they do not fit."""
+"""From a sequence to what the two networks see of it: voxels, and tracks through them."""
 
-from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float64, Int32
 
-from fourdc_jax.data.scan import Scan
-from fourdc_jax.data.sequences.augmentation import FrameTransformParams, draw_frame_transforms
-from fourdc_jax.data.sequences.batches import (
-    Capacity,
-    Sample,
-    VoxelParams,
-    collate,
-    fit_sample,
-    make_sample,
+from fourdc_jax.data.geometry import transform_points
+from fourdc_jax.data.grids.capacity import Rows
+from fourdc_jax.data.grids.grid import Grid, make_grid
+from fourdc_jax.data.grids.voxelization import (
+    LevelStrides,
+    Packing,
+    choose_packing,
+    coarsest,
+    count_coarse_rows,
+    find_voxels,
+    quantize,
+    unique_keys,
 )
-from fourdc_jax.data.sequences.sequence import (
-    PreparedScan,
-    Sequence,
-    SequenceParams,
-    make_sequence,
-    prepare_scan,
-)
-from fourdc_jax.data.shape import Shape
-
-
-@runtime_checkable
-class Source(Protocol):
-    """Scans or shapes by index, read when asked for, picklable for worker processes."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int) -> Scan | Shape: ...
+from fourdc_jax.data.sequences.sampling import Report
+from fourdc_jax.data.sequences.sequence import Sequence
+from fourdc_jax.data.sequences.tracks import sample_tracks
 
 
 @dataclass(frozen=True)
-class SamplingParams:
-    """How the samples of an epoch are chosen.
+class VoxelParams:
+    """Resolution of the two grids and number of tracks.
 
-    seed: of everything random in the data.
-    trajectories_per_scan: sequences of each scan in an epoch.
-    shapes_per_scan: shapes tried in a scan before the next scan takes its place.
-    max_attempts: (scan, shape) pairs tried before giving up with an error.
-    overflow: what happens to a sample larger than the capacity.
-    cached: scans, and shapes, that a process keeps in memory, prepared.
+    voxel_3d, voxel_4d: voxel sides in metres of the 3D frames and of the 4D sequence.
+    stride_time: whether the 4D network's levels stride time as well.
+    num_tracks: tracks sampled from a sequence.
+    object_share: part of them on the object; None in proportion to the points.
     """
 
-    seed: int
-    trajectories_per_scan: int
-    shapes_per_scan: int
-    max_attempts: int
-    overflow: Literal["error", "crop"]
-    cached: int
+    voxel_3d: float
+    voxel_4d: float
+    stride_time: bool
+    num_tracks: int
+    object_share: float | None
 
 
 @dataclass(frozen=True)
-class Rejection:
-    """A (scan, shape) pair that gave no sequence, and why."""
+class NetworkInputs:
+    """What the two networks want of the data.
 
-    scan: str
-    shape: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class SampleReport:
-    """How one sample came about.
-
-    `rejections` are the pairs tried in vain before `scan` and `shape`; `discarded` counts draws
-    that kept too few points; `kept` is the share of the scan left by cropping, 1 where none was.
+    strides_3d, strides_4d: of their levels after the first: x, y, z, and for 4D time.
+    in_channels: features of a voxel, all of them 1: only geometry is seen.
     """
 
-    scan: str
-    shape: str
-    rejections: tuple[Rejection, ...]
-    discarded: int
-    kept: float
+    strides_3d: LevelStrides
+    strides_4d: LevelStrides
+    in_channels: int
+
+
+class View(NamedTuple):
+    """How one network sees a sequence, or a batch of them.
+
+    Attributes:
+      grid: the voxels. For the 3D network (frame, x, y, z), each frame a batch item; for the 4D
+        network (sequence, x, y, z, frame).
+      tracks: the row of each track in each frame, -1 where it is absent; [b, m, t] in a batch.
+    """
+
+    grid: Grid
+    tracks: Int32[np.ndarray, "m t"]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One voxelised sequence, with what it can be made of again from fewer points.
+
+    Attributes:
+      frames, sequence: what the 3D and the 4D network see.
+      source: before voxelisation, and before any cropping.
+      epoch: of the sample; with the source's seed it decides all that is random here.
+      report: how it came about.
+    """
+
+    frames: View
+    sequence: View
+    source: Sequence
+    epoch: int
+    report: Report
 
     @property
-    def subject(self) -> str:
-        """What a message calls it."""
-        return f"a sequence of scan {self.scan!r} and shape {self.shape!r}"
+    def size(self) -> int:
+        """Points of the scan, which is what cropping takes from."""
+        return len(self.source.scene_points)
+
+    @property
+    def needed(self) -> Rows:
+        """Rows at the levels of the 3D network, then of the 4D network."""
+        return (*self.frames.grid.needed.tolist(), *self.sequence.grid.needed.tolist())
 
 
-class SampleMaker:
-    """Makes training samples from a scan and a shape source.
+def make_views(
+    sequence: Sequence,
+    transforms: Float64[np.ndarray, "t 4 4"],
+    params: VoxelParams,
+    inputs: NetworkInputs,
+    rng: np.random.Generator,
+) -> tuple[View, View]:
+    """Voxelises the moved 3D frames and the unmoved sequence, and samples the tracks.
 
-    Everything random in a sample comes from (seed, epoch, index): it is the same whatever was
-    made before it, and in whatever process. Picklable; the cached scans stay behind.
+    `transforms` move the 3D frames only.
     """
+    coords_3d, table_3d, needed_3d = voxelize_frames(
+        sequence, transforms, params.voxel_3d, inputs.strides_3d
+    )
+    coords_4d, table_4d, needed_4d = voxelize_sequence(sequence, params.voxel_4d, inputs.strides_4d)
+    tracks_3d, tracks_4d = sample_tracks(
+        table_3d,
+        table_4d,
+        len(sequence.scene_points),
+        params.num_tracks,
+        params.object_share,
+        rng,
+    )
 
-    def __init__(
-        self,
-        scans: Source,
-        shapes: Source,
-        sequence: SequenceParams,
-        transforms: FrameTransformParams,
-        voxels: VoxelParams,
-        sampling: SamplingParams,
-    ) -> None:
-        """Raises ValueError where there are no scans, or no shapes for moving objects."""
-        if len(scans) == 0:
-            raise ValueError("there are no scans to make sequences from")
-        if sequence.with_object and len(shapes) == 0:
-            raise ValueError("there are no shapes to move through the scans")
-        self.scans, self.shapes = scans, shapes
-        self.sequence, self.transforms = sequence, transforms
-        self.voxels, self.sampling = voxels, sampling
-        self._scans: OrderedDict[int, Any] = OrderedDict()
-        self._shapes: OrderedDict[int, Any] = OrderedDict()
+    def see(
+        coords: Int32[np.ndarray, "v _"], needed: Rows, tracks: Int32[np.ndarray, "m t"]
+    ) -> View:
+        features = np.ones((len(coords), inputs.in_channels), np.float32)
+        return View(make_grid(coords, features, needed), tracks)
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_scans": OrderedDict(), "_shapes": OrderedDict()}
-
-    def __len__(self) -> int:
-        """Samples in an epoch."""
-        return len(self.scans) * self.sampling.trajectories_per_scan
-
-    def scan(self, index: int) -> PreparedScan:
-        """A prepared scan, from memory if it was used lately."""
-        prepare = lambda: prepare_scan(self.scans[index], self.sequence)  # noqa: E731
-        return remember(self._scans, index, self.sampling.cached, prepare)
-
-    def shape(self, index: int) -> Shape:
-        """A shape, from memory if it was used lately."""
-        return remember(self._shapes, index, self.sampling.cached, lambda: self.shapes[index])
-
-    def make_sequence(self, epoch: int, index: int) -> tuple[Sequence, SampleReport]:
-        """The sequence of an index: its own scan with a random shape, or what takes their place.
-
-        Where a pair has no trajectory, or keeps too few points, the scan is tried with other
-        random shapes, then another random scan, and so on: the same ones for the same seed.
-
-        Raises:
-          RuntimeError: no pair of `max_attempts` gave a sequence.
-        """
-        sampling = self.sampling
-        rejections: list[Rejection] = []
-        discarded = 0
-        for attempt in range(sampling.max_attempts):
-            seed = derive_seed(sampling.seed, index, attempt)
-            scan = self.scan(self.choose_scan(index, attempt))
-            shape = None
-            if self.sequence.with_object:
-                draw = np.random.default_rng([seed, 2]).integers(len(self.shapes))
-                shape = self.shape(int(draw))
-            result = make_sequence(scan, shape, seed, epoch, self.sequence)
-            discarded += getattr(result, "discarded", 0)
-            if isinstance(result, Sequence):
-                report = SampleReport(
-                    result.scan, result.shape, tuple(rejections), discarded, kept=1.0
-                )
-                return result, report
-            name = "" if shape is None else shape.name
-            rejections.append(Rejection(scan.name, name, result.reason))
-        last = rejections[-1]
-        raise RuntimeError(
-            f"no sequence in {sampling.max_attempts} pairs of scan and shape; the last one was "
-            f"scan {last.scan!r} with shape {last.shape!r}: {last.reason}"
-        )
-
-    def choose_scan(self, index: int, attempt: int) -> int:
-        """The scan of an attempt: the sample's own first, then random ones in its place.
-
-        Random, not the neighbour, which would take all the samples of an unfit scan.
-        """
-        replacement = attempt // self.sampling.shapes_per_scan
-        if replacement == 0:
-            return index // self.sampling.trajectories_per_scan
-        rng = np.random.default_rng([self.sampling.seed, index, replacement, 5])
-        return int(rng.integers(len(self.scans)))
-
-    def make_sample(
-        self, epoch: int, index: int, capacity: Capacity | None
-    ) -> tuple[Sample, SampleReport]:
-        """The voxelised sample of an index, within the capacity of one sample (None: any size).
-
-        Raises:
-          SampleTooLarge: it does not fit, and `overflow` is "error".
-        """
-        sequence, report = self.make_sequence(epoch, index)
-        transforms = draw_frame_transforms(
-            sequence.scene_center,
-            sequence.num_frames,
-            self.transforms,
-            np.random.default_rng([sequence.seed, 3, epoch]),
-        )
-        track_seed = [sequence.seed, 4, epoch]
-        if capacity is None:
-            rng = np.random.default_rng(track_seed)
-            return make_sample(sequence, transforms, self.voxels, rng), report
-        crop = self.sampling.overflow == "crop"
-        sample, kept = fit_sample(sequence, transforms, self.voxels, capacity, crop, track_seed)
-        return sample, replace(report, kept=kept)
-
-    def join(
-        self, samples: list[tuple[Sample, SampleReport]], capacity: Capacity, in_channels: int
-    ) -> tuple[dict[str, np.ndarray], tuple[SampleReport, ...]]:
-        """One batch of the samples, see `collate`, with their reports."""
-        made, reports = zip(*samples)
-        return collate(list(made), capacity, in_channels), reports
+    return see(coords_3d, needed_3d, tracks_3d), see(coords_4d, needed_4d, tracks_4d)
 
 
-def derive_seed(seed: int, index: int, attempt: int) -> int:
-    """One number for everything random in a sequence, well mixed from what it depends on."""
-    return int(np.random.SeedSequence([seed, index, attempt]).generate_state(1, np.uint64)[0] >> 1)
+def voxelize_frames(
+    sequence: Sequence,
+    transforms: Float64[np.ndarray, "t 4 4"],
+    voxel: float,
+    strides: LevelStrides,
+) -> tuple[Int32[np.ndarray, "v 4"], Int32[np.ndarray, "n t"], Rows]:
+    """Voxels of all frames, each moved by its transform.
+
+    Returns (frame, x, y, z) of the voxels, the row of each point id in each frame (-1 where the
+    frame does not hold it), and the rows of every level.
+    """
+    table = np.full((sequence.num_points, sequence.num_frames), -1, np.int32)
+    parts, needed = [], []
+    num_rows = 0
+    for frame, transform in enumerate(transforms):
+        points, ids = sequence.frame(frame)
+        voxels = find_voxels(quantize(transform_points(points, transform), voxel), strides)
+        table[ids, frame] = voxels.rows + np.int32(num_rows)
+        part = np.empty((len(voxels.coords), 4), np.int32)
+        part[:, 0], part[:, 1:] = frame, voxels.coords
+        parts.append(part)
+        needed.append(voxels.needed)
+        num_rows += len(part)
+    return np.concatenate(parts), table, tuple(int(rows) for rows in np.sum(needed, axis=0))
 
 
-def remember(cache: OrderedDict[int, Any], index: int, size: int, make: Callable[[], Any]) -> Any:
-    """The value of an index, made where it is not among the `size` ones used last."""
-    if index in cache:
-        cache.move_to_end(index)
-        return cache[index]
-    value = make()
-    cache[index] = value
-    while len(cache) > size:
-        cache.popitem(last=False)
-    return value
+def voxelize_sequence(
+    sequence: Sequence, voxel: float, strides: LevelStrides
+) -> tuple[Int32[np.ndarray, "v 5"], Int32[np.ndarray, "n t"], Rows]:
+    """Voxels of the sequence in space and time.
+
+    Returns (0, x, y, z, frame) of the voxels, the row of each point id in each frame (-1 where the
+    frame does not hold it), and the rows of every level. A scan point does not move, so its place
+    is found once and not for each frame; only the object is placed again.
+    """
+    num_frames, num_scene = sequence.num_frames, len(sequence.scene_points)
+    num_object = len(sequence.object_points)
+    last = coarsest(strides, 4)
+    moved = [sequence.object_in_frame(frame) for frame in range(num_frames)]
+    columns = quantize(np.concatenate([sequence.scene_points, *moved]), voxel)
+    packing = choose_packing(columns, last[:3])
+    places, place_of = unique_keys(packing.pack(columns), sum(packing.bits))
+
+    table = np.empty((sequence.num_points, num_frames), np.int32)  # place, then row, of each id
+    table[:num_scene] = place_of[:num_scene, None]
+    table[num_scene:] = place_of[num_scene:].reshape(num_frames, num_object).T
+    present = np.concatenate([sequence.scene_presence, sequence.object_presence], axis=1).T
+    occupied = np.zeros((len(places), num_frames), bool)
+    for frame in range(num_frames):
+        occupied[table[present[:, frame], frame], frame] = True
+    row_of = np.cumsum(occupied, dtype=np.int32).reshape(occupied.shape) - np.int32(1)
+    table = np.where(present, row_of[table, np.arange(num_frames)], np.int32(-1))
+
+    place, frame = np.nonzero(occupied)  # by place, then by frame: lexicographic
+    coords = np.empty((len(place), 5), np.int32)
+    coords[:, 0], coords[:, 1:4], coords[:, 4] = 0, packing.unpack(places[place]), frame
+    time_bits = max(num_frames - 1, last[3] - 1).bit_length()
+    packing = Packing((*packing.low, 0), (*packing.bits, time_bits))
+    keys = (places[place] << time_bits) + frame
+    return coords, table, (len(keys), *count_coarse_rows(keys, packing, strides))
+
+
+def crop_sequence(sequence: Sequence, num_points: int) -> Sequence:
+    """Keeps the points of the scan nearest, seen from above, to where the object moves.
+
+    The same points leave every frame, so that tracks stay whole. A static scene keeps its middle.
+    """
+    center = sequence.scene_center[:2]
+    if len(sequence.object_points):
+        center = sequence.poses[:, :2, 3].mean(axis=0)
+    distance = np.square(sequence.scene_points[:, :2] - center).sum(axis=1)
+    kept = np.zeros(len(distance), bool)
+    kept[np.argsort(distance, kind="stable")[:num_points]] = True
+    return replace(sequence, scene_presence=sequence.scene_presence & kept)

@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fourdc_jax.data.sequences.batches import VoxelParams
-from fourdc_jax.data.sequences.samples import SampleMaker
+from fourdc_jax.data.grids.voxelization import find_voxels, quantize
+from fourdc_jax.data.sequences.batches import Maker
+from fourdc_jax.models.backbone import level_strides
 from fourdc_jax.models.contrast import FourDContrast
 from fourdc_jax.viz.page import Picture, write_page
 from fourdc_jax.viz.pictures.features import draw_features
@@ -28,8 +29,7 @@ FEATURES_CAPTION = (
 
 def draw_report(
     model: FourDContrast,
-    maker: SampleMaker,
-    in_channels: int,
+    maker: Maker,
     config: Mapping[str, Any],
     workdir: Path,
     state: Any,
@@ -40,7 +40,6 @@ def draw_report(
     Args:
       model: with no device axis.
       maker: of the training samples; the first one is shown.
-      in_channels: constant input channels.
       config: plain values, shown on the page.
       workdir: of the run.
       state: with `variables`, as training left it.
@@ -48,12 +47,14 @@ def draw_report(
     """
     folder = workdir / "pictures"
     folder.mkdir(parents=True, exist_ok=True)
-    sequence, made = maker.make_sequence(epoch=0, index=0)
+    sequence, made = maker.sequences.make_sequence(epoch=0, index=0)
     frames, ids = zip(*(sequence.frame(index) for index in range(sequence.num_frames)))
     title = f"{made.shape or 'static'} in {made.scan}"
     healthy = model.encoder_3d.features**-0.5
     spread = {"feature_std_3d": healthy, "feature_std_4d": healthy}
-    features = encode_points(model, state.variables, frames[0], maker.voxels, in_channels)
+    features = encode_points(
+        model, state.variables, frames[0], maker.voxels.voxel_3d, maker.inputs.in_channels
+    )
     pictures = [
         Picture(draw_curves(history, folder / "curves.png", collapse=spread), "Training"),
         Picture(
@@ -79,14 +80,13 @@ def encode_points(
     model: FourDContrast,
     variables: Mapping[str, Any],
     points: np.ndarray,
-    voxels: VoxelParams,
+    voxel: float,
     in_channels: int,
 ) -> np.ndarray:
     """Projections [n, c] of the 3D encoder at points [n, 3] in metres, one in each voxel."""
-    cells = np.floor(points / voxels.voxel_3d).astype(np.int32)
-    cells, rows = np.unique(cells, axis=0, return_inverse=True)
-    coords = np.insert(cells, 0, 0, axis=1)  # one scan: batch index 0
-    capacities = [len(np.unique(cells // stride, axis=0)) for stride in (1, *voxels.strides)]
+    strides = level_strides(model.encoder_3d.unet.stride)
+    coords, rows, capacities = find_voxels(quantize(points, voxel), strides)
+    coords = np.insert(coords, 0, 0, axis=1)  # one scan: batch index 0
     encode = partial(model.apply, method=FourDContrast.encode_scan)
     z = jax.jit(lambda variables, *scan: encode(variables, *scan, capacities))(
         variables, jnp.asarray(coords), jnp.ones((len(coords), in_channels))

@@ -6,8 +6,10 @@ from functools import partial
 
 from ml_collections import ConfigDict
 
-from fourdc_jax.data.sequences.batches import Capacity
-from fourdc_jax.data.sequences.from_config import choose_capacity, open_samples
+from fourdc_jax.data.sequences.capacity import Capacity
+from fourdc_jax.data.sequences.from_config import DataParams, choose_capacity, open_samples
+from fourdc_jax.data.sequences.samples import NetworkInputs
+from fourdc_jax.data.sequences.sequence import SequenceParams
 from fourdc_jax.losses.simsiam import (
     Reduction,
     StopGradient,
@@ -17,6 +19,7 @@ from fourdc_jax.losses.simsiam import (
     frame_pair_loss,
 )
 from fourdc_jax.losses.term import Term
+from fourdc_jax.models.backbone import STRIDE_3D, level_strides, stride_4d
 from fourdc_jax.models.contrast import (
     ContrastOutput,
     ContrastParams,
@@ -27,7 +30,6 @@ from fourdc_jax.models.contrast import (
 from fourdc_jax.params import read_params
 from fourdc_jax.tasks.pretrain.report import draw_report
 from fourdc_jax.tasks.shared.assemble import (
-    check_strides,
     initialize,
     make_loader_params,
     open_batches,
@@ -83,24 +85,26 @@ def create_task(config: ConfigDict) -> Task:
     model = read_params(ContrastParams, plain["model"], "config.model")
     loss = read_params(LossParams, plain["loss"], "config.loss")
     check_loss(loss)
-    maker = open_samples(plain["data"], plain["sequence"], config.seed)
-    check_strides(maker.voxels.strides)
-    capacity = choose_capacity(plain["data"], maker)
+    data = read_params(DataParams, plain["data"], "config.data")
+    sequence = read_params(SequenceParams, plain["sequence"], "config.sequence")
+    inputs = NetworkInputs(
+        level_strides(STRIDE_3D), level_strides(stride_4d(data.voxels.stride_time)), in_channels
+    )
+    maker = open_samples(data, sequence, inputs, config.seed)
+    capacity = choose_capacity(data.capacity, maker, micro_batch)
     loader = make_loader_params(
         batch=micro_batch,
         accumulate=config.accumulate,
-        in_channels=in_channels,
-        num_workers=config.data.num_workers,
-        prefetch=config.data.prefetch,
+        num_workers=data.num_workers,
+        prefetch=data.prefetch,
     )
-    rows = capacity.times(micro_batch)
     make_model = partial(
         make_contrast,
         model,
-        rows.rows_3d,
-        rows.rows_4d,
+        capacity.rows_3d,
+        capacity.rows_4d,
         with_4d=loss.with_4d,
-        stride_time=maker.voxels.stride_time,
+        stride_time=data.voxels.stride_time,
         implementation=config.implementation,
     )
     make_model(axis_name=None)  # a network that cannot be is told before anything compiles
@@ -109,12 +113,12 @@ def create_task(config: ConfigDict) -> Task:
         init=partial(initialize, make_model),
         loss=partial(compute_loss, make_model, loss),
         weights=loss.weights,
-        batches=partial(open_batches, maker, capacity, loader),
+        batches=partial(open_batches, maker.with_capacity(capacity), loader),
         batch_size=config.batch_size,
         unit="sequences",
         alarms=choose_alarms(loss, model.features, config.log),
         hints=explain_limits(capacity),
-        report=partial(draw_report, make_model(axis_name=None), maker, in_channels, plain),
+        report=partial(draw_report, make_model(axis_name=None), maker, plain),
     )
 
 
@@ -206,11 +210,11 @@ def explain_limits(capacity: Capacity) -> Mapping[str, str]:
     hints = {}
     for name, rows in (("3d", capacity.rows_3d), ("4d", capacity.rows_4d)):
         hints[f"duplicate_coordinates_{name}"] = (
-            f"coords_{name} of a batch must be unique: voxelise before batching."
+            f"The {name.upper()} coords of a batch must be unique: voxelise before batching."
         )
         for level in range(1, len(rows)):
             hints[f"rows_level_{level}_{name}"] = (
                 f"Raise config.data.capacity.margin, or give config.data.capacity.rows_{name} with "
-                f"more than {rows[level]} rows a sample at level {level}."
+                f"more than {rows[level]} rows a micro-batch at level {level}."
             )
     return hints

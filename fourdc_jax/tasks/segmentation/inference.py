@@ -3,7 +3,7 @@
 import json
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -11,17 +11,19 @@ from typing import Any, Literal
 
 import jax
 import numpy as np
-from jaxtyping import Array, Float32, Shaped
+from jaxtyping import Array, Float32
 
 from fourdc_jax.data.geometry import rotation_xyz
+from fourdc_jax.data.grids.capacity import Rows
 from fourdc_jax.data.label_sets import LabelSet
 from fourdc_jax.data.scan import Scan
-from fourdc_jax.data.scenes.batches import Rows, collate_scenes
+from fourdc_jax.data.scenes.batches import join_samples
 from fourdc_jax.data.scenes.capacity import choose_evaluation_rows
-from fourdc_jax.data.scenes.samples import SceneSample, select_rows, voxelize_scene
+from fourdc_jax.data.scenes.samples import Sample, select_rows, voxelize
 from fourdc_jax.data.scenes.tiles import split_into_tiles
 from fourdc_jax.files import write_atomically
-from fourdc_jax.models.backbone import receptive_radius
+from fourdc_jax.models.backbone import STRIDE_3D, level_strides, receptive_radius
+from fourdc_jax.models.inputs import SceneBatch
 from fourdc_jax.models.segmenter import Segmenter
 from fourdc_jax.tasks.segmentation.params import SegmentationParams, read_segmentation_params
 from fourdc_jax.train import run_config
@@ -33,6 +35,7 @@ log = logging.getLogger(__name__)
 
 BEST_METRIC = "val_miou"  # of the checkpoint that is called the best
 RECORD_FILE = "segmentation.json"
+LEVEL_STRIDES = level_strides(STRIDE_3D)
 LEAST_ROWS = 1024  # voxels of a tile below which memory cannot be what is missing
 
 
@@ -89,7 +92,7 @@ class SceneInference:
     """Runs a segmenter on whole scenes with its running statistics, whatever its variables are.
 
     Scenes of similar size share a compiled program. A scene of more than `max_rows` voxels, or one
-    that needs more memory than there is, is run in tiles, see `fourdc_jax.data.scene_tiles`: each
+    that needs more memory than there is, is run in tiles, see `fourdc_jax.data.scenes.tiles`: each
     sees its neighbours in a margin as wide as the network's receptive field, which changes nothing
     but rounding. Where so wide a margin leaves no room for the tile itself, it is narrowed, and
     predictions near the borders of tiles are those of a network that sees less far.
@@ -132,12 +135,12 @@ class SceneInference:
     def _predict_once(self, variables: Variables, scan: Scan) -> Float32[np.ndarray, "n classes"]:
         """Without test-time rotations: every point has what its voxel has."""
         voxels = self.params.data.voxels
-        sample, point_to_voxel = voxelize_scene(scan, voxels)
+        sample, point_to_voxel = voxelize(scan, voxels, LEVEL_STRIDES)
         while True:
             try:
                 return self._predict_tiles(variables, sample)[point_to_voxel]
             except (NoMemory, jax.errors.JaxRuntimeError) as error:
-                tried = min(self.max_rows or len(sample.coords), len(sample.coords))
+                tried = min(self.max_rows or sample.size, sample.size)
                 if not is_out_of_memory(error) or tried <= LEAST_ROWS:
                     raise
                 self.max_rows = max(tried // 2, LEAST_ROWS)
@@ -147,30 +150,29 @@ class SceneInference:
                 )
 
     def _predict_tiles(
-        self, variables: Variables, sample: SceneSample
+        self, variables: Variables, sample: Sample
     ) -> Float32[np.ndarray, "v classes"]:
         """For the voxels of a scene, in tiles where it has more than `max_rows`."""
-        num_rows = len(sample.coords)
-        if self.max_rows is None or num_rows <= self.max_rows:
+        if self.max_rows is None or sample.size <= self.max_rows:
             return self._predict_rows(variables, sample)
-        probabilities = np.empty((num_rows, len(self.record.classes)), np.float32)
-        for tile in split_into_tiles(sample.coords, self.max_rows, self._margin):
-            part = select_rows(sample, tile.rows, self.params.data.voxels.strides)
+        probabilities = np.empty((sample.size, len(self.record.classes)), np.float32)
+        for tile in split_into_tiles(sample.grid.coords[:, 1:], self.max_rows, self._margin):
+            part = select_rows(sample, tile.rows, LEVEL_STRIDES)
             own = self._predict_rows(variables, part)[tile.own]
             probabilities[tile.rows[tile.own]] = own
         return probabilities
 
     def _predict_rows(
-        self, variables: Variables, sample: SceneSample
+        self, variables: Variables, sample: Sample
     ) -> Float32[np.ndarray, "v classes"]:
         """For the voxels of one sample."""
         rows = choose_evaluation_rows(sample.needed, self.record.rows, self.params.data.capacity)
-        batch = collate_scenes([sample], rows)
+        batch = join_samples([sample], rows)
         if rows not in self._programs:
             self._programs[rows] = self._run.lower(variables, batch, rows=rows).compile()
         check_memory(self._programs[rows])
         probabilities = self._programs[rows](variables, batch)
-        return np.asarray(probabilities)[: len(sample.coords)]
+        return np.asarray(probabilities)[: sample.size]
 
 
 @dataclass(frozen=True)
@@ -235,7 +237,7 @@ def load_predictor(
 def run_network(
     make_model: Callable[[Rows], Segmenter],
     variables: Variables,
-    batch: Mapping[str, Shaped[Array, "..."]],
+    batch: SceneBatch,
     rows: Rows,
 ) -> Float32[Array, "v classes"]:
     """Class probabilities of the voxels of one scene, its padding included."""

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from fourdc_jax.data.scenes.from_config import SceneDataParams
+from fourdc_jax.data.scenes.from_config import DataParams
 from fourdc_jax.models.segmenter import Segmenter, SegmenterParams, make_segmenter
 from fourdc_jax.params import read_params
-from fourdc_jax.tasks.shared.assemble import check_strides
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class EvaluationParams:
 class SegmentationParams:
     """The parts of the config that are not the training loop's."""
 
-    data: SceneDataParams
+    data: DataParams
     model: SegmenterParams
     eval: EvaluationParams
     implementation: str
@@ -61,11 +60,9 @@ def read_segmentation_params(config: Mapping[str, Any]) -> SegmentationParams:
     Raises:
       ValueError: a key is missing or unknown, or a value is of the wrong type or impossible.
     """
-    params = SegmentationParams(
-        data=read_params(SceneDataParams, config["data"], "config.data"),
+    return SegmentationParams(
+        data=read_params(DataParams, config["data"], "config.data"),
         model=read_params(SegmenterParams, config["model"], "config.model"),
         eval=read_params(EvaluationParams, config["eval"], "config.eval"),
         implementation=config["implementation"],
     )
-    check_strides(params.data.voxels.strides)
-    return params

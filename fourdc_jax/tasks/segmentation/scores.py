@@ -9,8 +9,8 @@ from jaxtyping import Float, Int64, Integer
 
 from fourdc_jax.data.label_sets import IGNORE_LABEL
 from fourdc_jax.data.scan import Scan
-from fourdc_jax.data.scenes.from_config import SceneDataParams, open_split
-from fourdc_jax.data.scenes.samples import SceneVoxelParams, voxelize_scene
+from fourdc_jax.data.scenes.from_config import DataParams, open_split
+from fourdc_jax.data.scenes.samples import VoxelParams, voxelize
 from fourdc_jax.data.sources.labelled import LabelledScans
 from fourdc_jax.evaluation.segmentation import confusion, scores
 from fourdc_jax.params import read_params
@@ -32,7 +32,7 @@ class Confusions(NamedTuple):
 
 
 def compare(
-    probabilities: Float[np.ndarray, "n classes"], scan: Scan, voxels: SceneVoxelParams
+    probabilities: Float[np.ndarray, "n classes"], scan: Scan, voxels: VoxelParams
 ) -> Confusions:
     """Predictions for a labelled scan's points against their classes.
 
@@ -44,9 +44,9 @@ def compare(
       voxels: the grid on which the network ran.
     """
     num_classes = probabilities.shape[1]
-    sample, rows = voxelize_scene(scan, voxels)
-    size = len(sample.coords)
-    sums = np.stack([np.bincount(rows, column, size) for column in probabilities.T], axis=1)
+    sample, rows = voxelize(scan, voxels)
+    columns = [np.bincount(rows, column, sample.size) for column in probabilities.T]
+    sums = np.stack(columns, axis=1)
     return Confusions(
         confusion(sums.argmax(axis=1), sample.labels, num_classes, IGNORE_LABEL),
         confusion(probabilities.argmax(axis=1), scan.labels, num_classes, IGNORE_LABEL),
@@ -56,7 +56,7 @@ def compare(
 def evaluate_scenes(
     predict: Callable[[Scan], Float[np.ndarray, "n classes"]],
     scans: Iterable[Scan],
-    voxels: SceneVoxelParams,
+    voxels: VoxelParams,
     num_classes: int,
 ) -> Confusions:
     """The confusion matrices of all scenes together.
@@ -145,9 +145,9 @@ def open_validation(run: Run, record: Record) -> LabelledScans:
     return LabelledScans(scans, record.label_set, len(record.classes))
 
 
-def read_data(run: Run) -> SceneDataParams:
+def read_data(run: Run) -> DataParams:
     """A run's `config.data`."""
-    return read_params(SceneDataParams, run.config["data"], f"{run.workdir}: config.data")
+    return read_params(DataParams, run.config["data"], f"{run.workdir}: config.data")
 
 
 def evaluate_run(

@@ -7,12 +7,13 @@ from pathlib import Path
 import jax
 from ml_collections import ConfigDict
 
+from fourdc_jax.data.grids.capacity import Rows
 from fourdc_jax.data.label_sets import IGNORE_LABEL
-from fourdc_jax.data.scenes.batches import Rows
-from fourdc_jax.data.scenes.from_config import choose_scene_capacity, open_scene_data
-from fourdc_jax.data.scenes.samples import check_scene
+from fourdc_jax.data.scenes.from_config import choose_capacity, open_data
+from fourdc_jax.data.scenes.samples import check_scan
 from fourdc_jax.data.sources.labelled import LabelledScans
 from fourdc_jax.losses.segmentation import accuracy, cross_entropy
+from fourdc_jax.models.backbone import STRIDE_3D, level_strides
 from fourdc_jax.models.segmenter import Segmenter
 from fourdc_jax.tasks.segmentation.inference import Record, SceneInference
 from fourdc_jax.tasks.segmentation.params import read_segmentation_params
@@ -39,15 +40,14 @@ def create_task(config: ConfigDict, workdir: Path) -> Task:
     params = read_segmentation_params(plain)
     if not has_checkpoint(workdir):  # a run that goes on has its weights
         check_source(params, config)
-    data = open_scene_data(params.data, config.seed)
+    data = open_data(params.data, level_strides(STRIDE_3D), config.seed)
     check_validation(data.validation, params.data.voxels.features)
-    rows = choose_scene_capacity(params.data, data.training, micro_batch)
+    rows = choose_capacity(params.data.capacity, data.training, micro_batch)
     make_model = partial(params.make_model, len(data.classes), rows)
     make_model(axis_name=None)  # a network that cannot be is told before anything compiles
     loader = make_loader_params(
         batch=micro_batch,
         accumulate=config.accumulate,
-        in_channels=params.data.voxels.in_channels,
         num_workers=params.data.num_workers,
         prefetch=params.data.prefetch,
     )
@@ -60,7 +60,7 @@ def create_task(config: ConfigDict, workdir: Path) -> Task:
         init=partial(initialize, make_model),
         loss=partial(compute_loss, make_model),
         weights={"loss": 1.0},
-        batches=partial(open_batches, data.training, rows, loader),
+        batches=partial(open_batches, data.training.with_capacity(rows), loader),
         batch_size=config.batch_size,
         unit="scenes",
         hints=explain_limits(rows),
@@ -82,7 +82,7 @@ def check_validation(scans: LabelledScans, features: str) -> None:
     """
     for index in range(jax.process_index(), len(scans), jax.process_count()):
         if scans.scans.entries[index].kind != "procedural room":
-            check_scene(scans[index], features)
+            check_scan(scans[index], features)
 
 
 def compute_loss(
@@ -94,7 +94,7 @@ def compute_loss(
     """Cross-entropy and accuracy over the labelled voxels of one micro-batch."""
     model = make_model(axis_name=at.axis_name)
     output, collections = model.apply(variables, batch, train=True, mutable=["batch_stats"])
-    logits, labels = output.logits, batch["labels"]
+    logits, labels = output.logits, batch.labels
     return LossOutput(
         terms={"loss": cross_entropy(logits, labels, IGNORE_LABEL)},
         collections=collections,

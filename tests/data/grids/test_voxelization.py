@@ -8,6 +8,8 @@ from fourdc_jax.data.grids.voxelization import (
     argsort_keys,
     choose_packing,
     count_coarse_rows,
+    count_rows,
+    find_voxels,
     quantize,
     reduce_to_voxels,
     unique_keys,
@@ -50,6 +52,18 @@ def test_coarse_rows_equal_unique_floors(coords, stride_time):
     keys, _, packing = unique(coords, strides[-1])
     expected = tuple(len(np.unique(coords // stride, axis=0)) for stride in strides)
     assert count_coarse_rows(keys, packing, strides) == expected
+
+
+@settings(max_examples=100, deadline=None)
+@given(coordinates(3), st.integers(0, 3))
+def test_voxels_of_points_with_the_rows_of_every_level(coords, levels):
+    strides = tuple((s, s, s) for s in (2, 4, 8)[:levels])
+    voxels = find_voxels(np.ascontiguousarray(coords.T), strides)
+    expected, inverse = np.unique(coords, axis=0, return_inverse=True)
+    np.testing.assert_array_equal(voxels.coords, expected.reshape(-1, 3))
+    np.testing.assert_array_equal(voxels.rows, inverse.ravel())
+    needed = tuple(len(np.unique(coords // s, axis=0)) for s in ((1, 1, 1), *strides))
+    assert voxels.needed == count_rows(voxels.coords, strides) == needed
 
 
 @settings(max_examples=60, deadline=None)

@@ -12,8 +12,8 @@ from scipy.ndimage import uniform_filter1d
 
 from fourdc_jax.data.scan import Scan
 from fourdc_jax.data.scenes.augmentation import (
-    SceneAugmentationParams,
-    augment_scene,
+    AugmentationParams,
+    augment,
     distort_elastically,
     draw_kept,
     draw_similarity,
@@ -24,8 +24,8 @@ from fourdc_jax.data.scenes.augmentation import (
 )
 from fourdc_jax.params import read_params
 
-FULL = read_params(SceneAugmentationParams, AUGMENTATION, "augmentation")
-NONE = read_params(SceneAugmentationParams, IDENTITY, "augmentation")
+FULL = read_params(AugmentationParams, AUGMENTATION, "augmentation")
+NONE = read_params(AugmentationParams, IDENTITY, "augmentation")
 SCENE = build_scene()
 
 
@@ -45,16 +45,14 @@ def test_zero_strength_is_the_identity(seed):
         color=replace(NONE.color, contrast=0.0),
     )
     for params in (NONE, drawn):
-        same = augment_scene(SCENE, params, np.random.default_rng(seed))
+        same = augment(SCENE, params, np.random.default_rng(seed))
         for own, column in zip(columns(same), columns(SCENE)):
             np.testing.assert_array_equal(own, column)
             assert own.dtype == column.dtype
 
 
 def test_the_same_generator_gives_the_same_scene_and_another_one_another():
-    first, again, other = (
-        augment_scene(SCENE, FULL, np.random.default_rng(seed)) for seed in (3, 3, 4)
-    )
+    first, again, other = (augment(SCENE, FULL, np.random.default_rng(seed)) for seed in (3, 3, 4))
     for own, column in zip(columns(first), columns(again)):
         np.testing.assert_array_equal(own, column)
     assert (first.points != other.points).any()
@@ -66,7 +64,7 @@ def test_the_given_scene_is_left_alone():
     for column in columns(scene):
         column.flags.writeable = False
     for seed in range(8):
-        augment_scene(scene, FULL, np.random.default_rng(seed))
+        augment(scene, FULL, np.random.default_rng(seed))
 
 
 @given(seed=st.integers(0, 2**32 - 1), share=st.floats(0, 0.99), count=st.integers(1, 300))
@@ -81,12 +79,12 @@ def test_kept_rows_are_as_many_as_asked_and_in_order(seed, share, count):
 def test_labels_follow_points_through_everything():
     """Colours tell the original place of a point: the ids of both stay together."""
     numbered = replace(SCENE, labels=np.arange(4000, dtype=np.int32))
-    out = augment_scene(numbered, replace(FULL, color=NONE.color), np.random.default_rng(0))
+    out = augment(numbered, replace(FULL, color=NONE.color), np.random.default_rng(0))
     np.testing.assert_array_equal(out.labels, numbered.labels)
     np.testing.assert_array_equal(out.colors, SCENE.colors)
     np.testing.assert_array_equal(out.instances, SCENE.instances)
     moved = replace(FULL, elastic_probability=0.0)
-    out = augment_scene(numbered, moved, np.random.default_rng(0))
+    out = augment(numbered, moved, np.random.default_rng(0))
     gaps = np.linalg.norm(np.diff(SCENE.points, axis=0), axis=1)  # between the points of each pair
     ratio = np.linalg.norm(np.diff(out.points, axis=0), axis=1) / gaps
     np.testing.assert_allclose(ratio, ratio[0], rtol=1e-3)
@@ -119,7 +117,7 @@ def test_a_scene_turns_about_its_middle():
     """Coordinates stay small wherever the scene lies."""
     far = replace(SCENE, points=SCENE.points + np.float32(500))
     params = replace(FULL, elastic_probability=0.0)
-    moved = augment_scene(far, params, np.random.default_rng(1)).points
+    moved = augment(far, params, np.random.default_rng(1)).points
     middle = (far.points.min(axis=0) + far.points.max(axis=0)) / 2
     assert np.abs(moved - middle).max() < 1.1 * np.linalg.norm(np.ptp(far.points, axis=0)) / 2 + 0.1
 
@@ -172,7 +170,7 @@ def test_a_stray_point_far_away_is_no_reason_to_run_out_of_memory():
     points = np.concatenate([SCENE.points, [[300, 400, 200]]]).astype(np.float32)
     params = replace(FULL, elastic_probability=1.0)
     with pytest.raises(ValueError, match=r"'yard': .* 302 x 398 x 200 m on a grid of 0\.2 m"):
-        augment_scene(Scan("yard", points), params, np.random.default_rng(0))
+        augment(Scan("yard", points), params, np.random.default_rng(0))
 
 
 def test_voxel_offsets_cover_their_range():
@@ -211,4 +209,4 @@ def test_contrast_only_widens_the_range_of_colors():
 )
 def test_values_that_cannot_be_are_refused(change, message):
     with pytest.raises(ValueError, match=message):
-        read_params(SceneAugmentationParams, {**AUGMENTATION, **change}, "augmentation")
+        read_params(AugmentationParams, {**AUGMENTATION, **change}, "augmentation")

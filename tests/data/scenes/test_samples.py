@@ -1,29 +1,24 @@
-"""Voxels of scenes: shared labels, mean colours, the way back to the points, crops."""
+"""Voxels of scenes: mean colours, the way back to the points, crops."""
 
 import dataclasses
 
 import numpy as np
 import pytest
+from fixtures.networks import STRIDES
 from fixtures.scenes import AUGMENTATION, IDENTITY, build_scene
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial import cKDTree
 
 from fourdc_jax.data.scan import Scan
-from fourdc_jax.data.scenes.augmentation import SceneAugmentationParams
-from fourdc_jax.data.scenes.samples import (
-    SceneVoxelParams,
-    crop_scene,
-    make_scene_sample,
-    voxelize_scene,
-)
+from fourdc_jax.data.scenes.augmentation import AugmentationParams
+from fourdc_jax.data.scenes.samples import VoxelParams, crop, make_sample, voxelize
 from fourdc_jax.params import read_params
 
-STRIDES = (2, 4, 8, 16)
-VOXELS = SceneVoxelParams(0.1, STRIDES, "constant")
-COLORED = SceneVoxelParams(0.1, STRIDES, "color")
-FULL = read_params(SceneAugmentationParams, AUGMENTATION, "augmentation")
-NONE = read_params(SceneAugmentationParams, IDENTITY, "augmentation")
+VOXELS = VoxelParams(0.1, "constant")
+COLORED = VoxelParams(0.1, "color")
+FULL = read_params(AugmentationParams, AUGMENTATION, "augmentation")
+NONE = read_params(AugmentationParams, IDENTITY, "augmentation")
 
 
 @st.composite
@@ -37,31 +32,40 @@ def scenes(draw):
     return Scan("few", points, colors, labels, label_set="scannet20")
 
 
+def places(sample):
+    """Coordinates without the batch index, which is 0."""
+    assert (sample.grid.coords[:, 0] == 0).all()
+    return sample.grid.coords[:, 1:]
+
+
+def count_levels(sample):
+    return tuple(len(np.unique(places(sample) // step, axis=0)) for step in (1, 2, 4, 8, 16))
+
+
 @given(scan=scenes(), shift=st.integers(0, 99))
 @settings(max_examples=100, deadline=None)
 def test_voxels_equal_a_dictionary_of_points(scan, shift):
     offset = np.array([shift, 0, 2 * shift], np.int32)
-    sample, rows = voxelize_scene(scan, COLORED, offset)
+    sample, rows = voxelize(scan, COLORED, STRIDES, offset)
     members = {}
     for index, point in enumerate(scan.points.astype(np.float64)):
         key = tuple((np.floor(point / 0.1).astype(int) + offset).tolist())
         members.setdefault(key, []).append(index)
-    assert [tuple(coord) for coord in sample.coords.tolist()] == sorted(members)
+    assert [tuple(coord) for coord in places(sample).tolist()] == sorted(members)
     for row, key in enumerate(sorted(members)):
         own = members[key]
         assert (rows[own] == row).all()
         labels = set(scan.labels[own].tolist())
         assert sample.labels[row] == (labels.pop() if len(labels) == 1 else 255)
         mean = scan.colors[own].mean(axis=0) / 255 - 0.5
-        np.testing.assert_allclose(sample.features[row], mean, atol=1e-6)
-    coarse = [len(np.unique(sample.coords // stride, axis=0)) for stride in (1, *STRIDES)]
-    assert sample.needed == tuple(coarse)
+        np.testing.assert_allclose(sample.grid.features[row], mean, atol=1e-6)
+    assert sample.needed == count_levels(sample)
 
 
 def test_the_voxel_of_a_point_is_the_nearest_one():
     scan = build_scene()
-    sample, rows = voxelize_scene(scan, VOXELS)
-    centers = (sample.coords + 0.5) * 0.1
+    sample, rows = voxelize(scan, VOXELS)
+    centers = (places(sample) + 0.5) * 0.1
     distance, _ = cKDTree(centers).query(scan.points)
     own = np.linalg.norm(centers[rows] - scan.points, axis=1)
     np.testing.assert_allclose(own, distance, atol=1e-6)
@@ -69,49 +73,53 @@ def test_the_voxel_of_a_point_is_the_nearest_one():
 
 def test_geometry_alone_is_a_constant_and_needs_neither_colors_nor_labels():
     bare = Scan("bare", build_scene().points)
-    sample, _ = voxelize_scene(bare, VOXELS)
-    assert sample.features.shape == (len(sample.coords), VOXELS.in_channels)
-    assert (sample.features == 1).all()
+    sample, _ = voxelize(bare, VOXELS)
+    assert sample.grid.features.shape == (sample.size, VOXELS.in_channels)
+    assert (sample.grid.features == 1).all()
     assert (sample.labels == 255).all()
 
 
 def test_a_sample_without_augmentation_is_the_scene_itself():
     scan = build_scene()
-    sample = make_scene_sample(scan, COLORED, NONE, np.random.default_rng(0))
-    plain, _ = voxelize_scene(scan, COLORED)
-    for name in ("coords", "features", "labels", "needed", "num_voxels"):
+    sample = make_sample(scan, COLORED, NONE, STRIDES, np.random.default_rng(0))
+    plain, _ = voxelize(scan, COLORED, STRIDES)
+    for name in ("labels", "needed", "num_voxels"):
         np.testing.assert_array_equal(getattr(sample, name), getattr(plain, name))
+    for ours, theirs in zip(sample.grid, plain.grid, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 def test_labels_stay_with_their_surfaces_under_augmentation():
     """The floor is label 0: after tilts of a few degrees its voxels are still the lowest."""
     params = dataclasses.replace(FULL, elastic_probability=0.0)
     for seed in range(5):
-        sample = make_scene_sample(build_scene(), VOXELS, params, np.random.default_rng(seed))
+        sample = make_sample(build_scene(), VOXELS, params, STRIDES, np.random.default_rng(seed))
         assert set(sample.labels.tolist()) <= {0, 1, 2, 255}
-        heights = [np.median(sample.coords[sample.labels == label, 2]) for label in (0, 1, 2)]
+        height = places(sample)[:, 2]
+        heights = [np.median(height[sample.labels == label]) for label in (0, 1, 2)]
         assert heights[0] + 3 < min(heights[1:])
 
 
 def test_voxels_are_dropped_as_often_as_asked_with_all_that_belongs_to_them():
     params = dataclasses.replace(NONE, dropout=0.2, dropout_probability=0.2)
-    plain, _ = voxelize_scene(build_scene(), COLORED)
-    label_at = dict(zip(map(tuple, plain.coords.tolist()), plain.labels))
-    left, drops = len(plain.coords) - int(0.2 * len(plain.coords)), 0
+    plain, _ = voxelize(build_scene(), COLORED)
+    label_at = dict(zip(map(tuple, places(plain).tolist()), plain.labels))
+    left, drops = plain.size - int(0.2 * plain.size), 0
     for seed in range(100):
-        sample = make_scene_sample(build_scene(), COLORED, params, np.random.default_rng(seed))
-        assert len(sample.coords) in (left, len(plain.coords))
-        assert sample.num_voxels == sample.needed[0] == len(sample.features) == len(sample.coords)
-        assert [label_at[tuple(c)] for c in sample.coords.tolist()] == sample.labels.tolist()
-        drops += len(sample.coords) == left
+        sample = make_sample(build_scene(), COLORED, params, STRIDES, np.random.default_rng(seed))
+        assert sample.size in (left, plain.size)
+        assert sample.num_voxels == sample.needed[0] == len(sample.grid.features) == sample.size
+        found = [label_at[tuple(coord)] for coord in places(sample).tolist()]
+        assert found == sample.labels.tolist()
+        drops += sample.size == left
     assert 8 < drops < 33
 
 
 def test_centers_are_random_voxels():
     found = set()
     for seed in range(10):
-        sample = make_scene_sample(build_scene(), VOXELS, NONE, np.random.default_rng(seed))
-        assert (sample.coords[:, :2] == sample.center).all(axis=1).any()
+        sample = make_sample(build_scene(), VOXELS, NONE, STRIDES, np.random.default_rng(seed))
+        assert (sample.grid.coords[:, 1:3] == sample.center).all(axis=1).any()
         found.add(sample.center)
     assert len(found) > 5
 
@@ -119,21 +127,20 @@ def test_centers_are_random_voxels():
 @given(seed=st.integers(0, 2**32 - 1), share=st.floats(0.01, 1))
 @settings(max_examples=30, deadline=None)
 def test_a_crop_is_the_rows_nearest_to_the_center(seed, share):
-    sample = make_scene_sample(build_scene(), COLORED, FULL, np.random.default_rng(seed))
-    num_rows = max(1, int(share * len(sample.coords)))
-    cropped = crop_scene(sample, num_rows, STRIDES)
-    row_of = {tuple(coord): row for row, coord in enumerate(sample.coords.tolist())}
-    rows = [row_of[tuple(coord)] for coord in cropped.coords.tolist()]
+    sample = make_sample(build_scene(), COLORED, FULL, STRIDES, np.random.default_rng(seed))
+    num_rows = max(1, int(share * sample.size))
+    cropped = crop(sample, num_rows, STRIDES)
+    row_of = {tuple(coord): row for row, coord in enumerate(places(sample).tolist())}
+    rows = [row_of[tuple(coord)] for coord in places(cropped).tolist()]
     assert len(rows) == num_rows
     assert (np.diff(rows) > 0).all()
     np.testing.assert_array_equal(cropped.labels, sample.labels[rows])
-    np.testing.assert_array_equal(cropped.features, sample.features[rows])
-    distance = np.linalg.norm(sample.coords[:, :2] - np.array(sample.center), axis=1)
-    gone = np.setdiff1d(np.arange(len(sample.coords)), rows)
+    np.testing.assert_array_equal(cropped.grid.features, sample.grid.features[rows])
+    distance = np.linalg.norm(sample.grid.coords[:, 1:3] - np.array(sample.center), axis=1)
+    gone = np.setdiff1d(np.arange(sample.size), rows)
     assert distance[rows].max() <= distance[gone].min(initial=np.inf)
-    coarse = [len(np.unique(cropped.coords // stride, axis=0)) for stride in (1, *STRIDES)]
-    assert cropped.needed == tuple(coarse)
-    assert cropped.num_voxels == len(sample.coords)
+    assert cropped.needed == count_levels(cropped)
+    assert cropped.num_voxels == sample.size
 
 
 @pytest.mark.parametrize("augmented", [False, True])
@@ -145,9 +152,9 @@ def test_scenes_that_cannot_be_voxelised_are_named(augmented):
 
     def make(scan, voxels):
         if augmented:
-            make_scene_sample(scan, voxels, FULL, np.random.default_rng(0))
+            make_sample(scan, voxels, FULL, STRIDES, np.random.default_rng(0))
         else:
-            voxelize_scene(scan, voxels)
+            voxelize(scan, voxels)
 
     with pytest.raises(ValueError, match=r"'scene_0': 2 of 4000 points .* not finite"):
         make(dataclasses.replace(scan, points=points), VOXELS)

@@ -1,211 +1,166 @@
+"""Batches of sequences: joined views, rows that samples share, crops around the object's path."""
+
 import dataclasses
+import pickle
 
 import numpy as np
 import pytest
+from fixtures.networks import INPUTS
 
-from fourdc_jax.data.geometry import transform_points as move
-from fourdc_jax.data.sequences.augmentation import FrameTransformParams, draw_frame_transforms
-from fourdc_jax.data.sequences.batches import (
-    PAD_COORDINATE,
-    Capacity,
-    SampleTooLarge,
-    VoxelParams,
-    collate,
-    crop_sequence,
-    fit_sample,
-    make_sample,
-)
-from fourdc_jax.data.sequences.sequence import make_sequence
+from fourdc_jax.data.grids.capacity import SampleTooLarge, count_needed, holds
+from fourdc_jax.data.grids.grid import PAD_COORDINATE
+from fourdc_jax.data.sequences.augmentation import FrameTransformParams
+from fourdc_jax.data.sequences.batches import Maker, join_samples
+from fourdc_jax.data.sequences.capacity import Capacity
+from fourdc_jax.data.sequences.samples import VoxelParams, crop_sequence
+from fourdc_jax.data.sequences.sampling import SamplingParams, SequenceMaker
 from fourdc_jax.params import read_params
 
-CENTER = np.array([0.5, 3.5, 1.0])
+INDICES = (0, 7, 25)  # two of one room, and one of another
 
 
 @pytest.fixture(scope="module")
-def voxels(data_values):
-    return read_params(VoxelParams, {**data_values["voxels"], "num_tracks": 300}, "voxels")
+def maker(rooms, shapes, params, data_values):
+    return build_maker(rooms, shapes, params, data_values)
+
+
+def build_maker(rooms, shapes, params, data_values, overflow="crop"):
+    transforms = read_params(FrameTransformParams, data_values["transforms"], "transforms")
+    voxels = read_params(VoxelParams, {**data_values["voxels"], "num_tracks": 64}, "voxels")
+    sequences = SequenceMaker(rooms, shapes, params, SamplingParams(0, 20, 2, 30, 4))
+    return Maker(sequences, transforms, voxels, INPUTS, overflow)
 
 
 @pytest.fixture(scope="module")
-def sequence(room, shapes, params):
-    return make_sequence(room, shapes[0], 3, 0, params)
+def samples(maker):
+    return [maker.make_sample(0, index) for index in INDICES]
 
 
-@pytest.fixture(scope="module")
-def transforms(data_values):
-    bounds = read_params(FrameTransformParams, data_values["transforms"], "transforms")
-    return draw_frame_transforms(CENTER, 4, bounds, np.random.default_rng(9))
+def scaled(samples, factor=1.0):
+    """Capacity of so many times what the samples need together."""
+    rows = tuple(int(factor * rows) for rows in count_needed(samples))
+    return Capacity(rows[:5], rows[5:])
 
 
-@pytest.fixture(scope="module")
-def sample(sequence, transforms, voxels):
-    return make_sample(sequence, transforms, voxels, np.random.default_rng(1))
+def assert_equal_views(first, second):
+    np.testing.assert_array_equal(first.tracks, second.tracks)
+    for one, other in zip(first.grid, second.grid, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
-def floor_voxels(points, voxel):
-    return np.floor(points.astype(np.float64) / voxel).astype(int)
+def test_a_sample_depends_on_nothing_but_its_number(maker, rooms, shapes, params, data_values):
+    fresh = pickle.loads(pickle.dumps(build_maker(rooms, shapes, params, data_values)))
+    wanted = maker.make_sample(2, 7)
+    for epoch, index in ((0, 30), (2, 8), (1, 7)):
+        fresh.make_sample(epoch, index)
+    found = fresh.make_sample(2, 7)
+    assert_equal_views(wanted.frames, found.frames)
+    assert_equal_views(wanted.sequence, found.sequence)
+    assert wanted.report == found.report
+    for epoch, index in ((3, 7), (2, 8)):
+        other = maker.make_sample(epoch, index)
+        assert not np.array_equal(other.frames.grid.coords, wanted.frames.grid.coords)
 
 
-def test_3d_voxels_are_those_of_the_moved_frames(sample, sequence, transforms):
-    expected = [
-        (frame, *voxel)
-        for frame in range(4)
-        for voxel in sorted(
-            map(tuple, floor_voxels(move(sequence.frame(frame)[0], transforms[frame]), 0.02))
-        )
-    ]
-    expected = list(dict.fromkeys(expected))
-    assert [tuple(row) for row in sample.coords_3d.tolist()] == expected
-
-
-def test_4d_voxels_are_those_of_the_unmoved_sequence(sample, sequence):
-    expected = {
-        (*voxel, frame)
-        for frame in range(4)
-        for voxel in map(tuple, floor_voxels(sequence.frame(frame)[0], 0.05))
-    }
-    assert [tuple(row) for row in sample.coords_4d.tolist()] == sorted(expected)
-
-
-def test_tracks_lead_to_the_voxels_of_one_point_in_all_frames(sample, sequence, transforms):
-    """Every track is the pair of voxel paths of a point id, looked up in the frames themselves."""
-    paths = {}
-    for frame in range(4):
-        points, ids = sequence.frame(frame)
-        moved = floor_voxels(move(points, transforms[frame]), 0.02)
-        still = floor_voxels(points, 0.05)
-        for index, point in enumerate(ids.tolist()):
-            path = paths.setdefault(point, [None] * 8)
-            path[frame], path[4 + frame] = tuple(moved[index]), tuple(still[index])
-    known = {tuple(path): point for point, path in paths.items()}
-    on_object = 0
-    for rows_3d, rows_4d in zip(sample.tracks_3d, sample.tracks_4d):
-        path = [None] * 8
-        for frame in range(4):
-            assert (rows_3d[frame] < 0) == (rows_4d[frame] < 0)
-            if rows_3d[frame] >= 0:
-                first, *path[frame] = sample.coords_3d[rows_3d[frame]].tolist()
-                *path[4 + frame], last = sample.coords_4d[rows_4d[frame]].tolist()
-                assert first == last == frame
-        path = tuple(tuple(voxel) if voxel else None for voxel in path)
-        assert path in known
-        on_object += known[path] >= len(sequence.scene_points)
-    assert on_object == pytest.approx(0.125 * 300, abs=3)
-
-
-def test_needed_rows_of_every_level_equal_unique_floors(sample, sequence, transforms, voxels):
-    def count(coords, stride):
-        return len(np.unique(coords // stride, axis=0))
-
-    strides = (1, 2, 4, 8, 16)
-    assert sample.needed.rows_3d == tuple(count(sample.coords_3d, (1, s, s, s)) for s in strides)
-    assert sample.needed.rows_4d == tuple(count(sample.coords_4d, (s, s, s, s)) for s in strides)
-    flat = dataclasses.replace(voxels, stride_time=False)
-    still = make_sample(sequence, transforms, flat, np.random.default_rng(1))
-    assert still.needed.rows_4d == tuple(count(still.coords_4d, (s, s, s, 1)) for s in strides)
-
-
-def roomy(sample, factor=1.5):
-    return Capacity(
-        tuple(int(factor * rows) for rows in sample.needed.rows_3d),
-        tuple(int(factor * rows) for rows in sample.needed.rows_4d),
-    )
-
-
-def test_a_batch_keeps_the_padding_contract(sample, sequence, transforms, voxels):
-    other = make_sample(sequence, transforms[::-1].copy(), voxels, np.random.default_rng(2))
-    capacity = roomy(sample)
-    batch = collate([sample, other], capacity, in_channels=3)
-    assert set(batch) == {
-        *("coords_3d", "num_rows_3d", "features_3d", "tracks_3d"),
-        *("coords_4d", "num_rows_4d", "features_4d", "tracks_4d"),
-    }
-    for grid, width in (("3d", 4), ("4d", 5)):
-        coords, num_rows = batch[f"coords_{grid}"], batch[f"num_rows_{grid}"]
-        features = batch[f"features_{grid}"]
-        rows = 2 * (capacity.rows_3d if grid == "3d" else capacity.rows_4d)[0]
+def test_a_batch_keeps_the_padding_contract(samples):
+    capacity = scaled(samples, 1.5)
+    batch = join_samples(samples, capacity)
+    for view, rows, width in (
+        (batch.frames, capacity.rows_3d[0], 4),
+        (batch.sequence, capacity.rows_4d[0], 5),
+    ):
+        coords, num_rows, features, needed = view.grid
         assert coords.shape == (rows, width)
-        assert features.shape == (rows, 3)
-        assert (coords.dtype, features.dtype) == (np.int32, np.float32)
+        assert features.shape == (rows, 1)
+        assert (coords.dtype, features.dtype, needed.dtype) == (np.int32, np.float32, np.int32)
         assert (num_rows.dtype, num_rows.shape) == (np.int32, ())
         assert (coords[num_rows:] == PAD_COORDINATE).all()
         assert (features[:num_rows] == 1).all()
         assert (features[num_rows:] == 0).all()
         real = [tuple(row) for row in coords[:num_rows].tolist()]
         assert real == sorted(set(real))  # unique, and in lexicographic order
-        assert batch[f"tracks_{grid}"].shape == (2, 300, 4)
-        assert batch[f"tracks_{grid}"].dtype == np.int32
-        assert batch[f"tracks_{grid}"].max() < num_rows
-    assert batch["num_rows_3d"] == len(sample.coords_3d) + len(other.coords_3d)
+        assert view.tracks.shape == (3, 64, 4)
+        assert view.tracks.dtype == np.int32
+        assert view.tracks.max() < num_rows
+    needed = (*batch.frames.grid.needed, *batch.sequence.grid.needed)
+    assert needed == count_needed(samples)
+    assert batch.frames.grid.num_rows == sum(len(own.frames.grid.coords) for own in samples)
 
 
-def test_a_batch_renumbers_sequences_frames_and_tracks(sample, sequence, transforms, voxels):
-    other = make_sample(sequence, transforms[::-1].copy(), voxels, np.random.default_rng(2))
-    batch = collate([sample, other], roomy(sample), in_channels=1)
-    for index, own in enumerate((sample, other)):
-        here = batch["coords_3d"][: batch["num_rows_3d"]]
-        here = here[here[:, 0] // 4 == index]
-        np.testing.assert_array_equal(here - [index * 4, 0, 0, 0], own.coords_3d)
-        here = batch["coords_4d"][batch["coords_4d"][:, 0] == index]
-        np.testing.assert_array_equal(here[:, 1:], own.coords_4d)
-        for grid, strip in (("3d", slice(1, 4)), ("4d", slice(1, 5))):
-            tracks = batch[f"tracks_{grid}"][index]
-            own_tracks, own_coords = (
-                (own.tracks_3d, own.coords_3d) if grid == "3d" else (own.tracks_4d, own.coords_4d)
-            )
-            np.testing.assert_array_equal(tracks < 0, own_tracks < 0)
+def test_a_batch_renumbers_sequences_frames_and_tracks(samples):
+    batch = join_samples(samples, scaled(samples, 1.5))
+    for index, own in enumerate(samples):
+        for view, part, items in (
+            (batch.frames, own.frames, 4),
+            (batch.sequence, own.sequence, 1),
+        ):
+            coords = view.grid.coords
+            here = coords[coords[:, 0] // items == index]
+            offset = np.zeros(coords.shape[1], np.int32)
+            offset[0] = index * items
+            np.testing.assert_array_equal(here - offset, part.grid.coords)
+            tracks = view.tracks[index]
+            np.testing.assert_array_equal(tracks < 0, part.tracks < 0)
             held = tracks >= 0
-            found = batch[f"coords_{grid}"][tracks[held]][:, strip]
-            expected = own_coords[own_tracks[held]]
-            np.testing.assert_array_equal(found, expected[:, 1:] if grid == "3d" else expected)
+            np.testing.assert_array_equal(
+                coords[tracks[held]] - offset, part.grid.coords[part.tracks[held]]
+            )
 
 
-def test_pad_coordinate_is_the_engines():
-    kernels = pytest.importorskip("kernels")
-    assert kernels.PAD_COORDINATE == PAD_COORDINATE
-
-
-def test_a_sample_that_fits_is_not_touched(sample, sequence, transforms, voxels):
-    found, kept = fit_sample(sequence, transforms, voxels, sample.needed, False, [1])
-    assert kept == 1.0
-    expected = make_sample(sequence, transforms, voxels, np.random.default_rng([1]))
-    for name in ("coords_3d", "coords_4d", "tracks_3d", "tracks_4d"):
-        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+def test_samples_that_fit_are_joined_as_they_are(maker, samples):
+    exact = scaled(samples)
+    strict = dataclasses.replace(maker, overflow="error").with_capacity(exact)
+    batch, reports = strict.join(samples)
+    assert_equal_views(batch.frames, join_samples(samples, exact).frames)
+    assert_equal_views(batch.sequence, join_samples(samples, exact).sequence)
+    assert reports == tuple(sample.report for sample in samples)
+    assert all(report.kept == 1 for report in reports)
 
 
 @pytest.mark.parametrize("level", range(5))
 @pytest.mark.parametrize("grid", ["rows_3d", "rows_4d"])
-def test_one_row_too_few_at_any_level_is_an_error_with_names(
-    sample, sequence, transforms, voxels, grid, level
-):
-    rows = list(getattr(sample.needed, grid))
+def test_one_row_too_few_at_any_level_is_an_error_with_names(maker, samples, grid, level):
+    capacity = scaled(samples)
+    rows = list(getattr(capacity, grid))
     rows[level] -= 1
-    tight = dataclasses.replace(sample.needed, **{grid: tuple(rows)})
-    with pytest.raises(SampleTooLarge, match=r"'room_0'.*'chair_0'.*needs"):
-        fit_sample(sequence, transforms, voxels, tight, False, [1])
+    strict = dataclasses.replace(maker, overflow="error")
+    tight = strict.with_capacity(capacity._replace(**{grid: tuple(rows)}))
+    message = r"scan 'room_0' with shape 'night_stand_1', scan .* need .* 3D .*\.overflow to crop"
+    with pytest.raises(SampleTooLarge, match=message):
+        tight.join(samples)
 
 
-@pytest.mark.parametrize("share", [0.9, 0.4])
-def test_a_crop_fits_and_keeps_what_is_near_the_object(sample, sequence, transforms, voxels, share):
-    tight = roomy(sample, share)
-    found, kept = fit_sample(sequence, transforms, voxels, tight, True, [1])
-    again, _ = fit_sample(sequence, transforms, voxels, tight, True, [1])
-    assert tight.holds(found.needed)
-    assert 0.3 * share < kept < 1
-    np.testing.assert_array_equal(found.coords_3d, again.coords_3d)
-    np.testing.assert_array_equal(found.tracks_3d, again.tracks_3d)
-
-    cropped = crop_sequence(sequence, kept)
-    np.testing.assert_array_equal(cropped.object_presence, sequence.object_presence)
-    away = np.linalg.norm(
-        sequence.scene_points[:, :2] - sequence.poses[:, :2, 3].mean(axis=0), axis=1
-    )
-    gone = (sequence.scene_presence & ~cropped.scene_presence).any(axis=0)
-    assert away[cropped.scene_presence.any(axis=0)].max() <= away[gone].min()
-    known = {tuple(row) for row in found.coords_4d.tolist()}
-    assert known <= {tuple(row) for row in sample.coords_4d.tolist()}
+@pytest.mark.parametrize("factor", [0.9, 0.3])
+def test_the_largest_samples_are_cropped_to_a_common_size(maker, samples, factor):
+    tight = scaled(samples, factor)
+    cropping = maker.with_capacity(tight)
+    batch, reports = cropping.join(samples)
+    again, _ = cropping.join(samples)
+    assert_equal_views(batch.frames, again.frames)
+    assert_equal_views(batch.sequence, again.sequence)
+    needed = (*batch.frames.grid.needed.tolist(), *batch.sequence.grid.needed.tolist())
+    assert holds(tight.rows_3d + tight.rows_4d, needed)
+    assert needed[0] > 0.8 * tight.rows_3d[0]  # little more than needed is cropped
+    sizes = np.array([sample.size for sample in samples])
+    kept = np.rint([report.kept * size for report, size in zip(reports, sizes)])
+    np.testing.assert_array_equal(kept, np.minimum(sizes, kept.max()))
+    for report in reports:
+        assert report.counts["cropped"] == (report.kept < 1)
+        assert sum("cropped to" in text for text, _ in report.messages) == (report.kept < 1)
 
 
-def test_an_object_larger_than_the_capacity_is_an_error(sample, sequence, transforms, voxels):
-    with pytest.raises(SampleTooLarge, match="capacity"):
-        fit_sample(sequence, transforms, voxels, roomy(sample, 0.001), True, [1])
+def test_a_cropped_sample_is_made_of_the_nearest_points(maker, samples):
+    """The crop is that of the points, with the frames moved and the tracks drawn as before."""
+    alone = [samples[0]]
+    batch, (report,) = maker.with_capacity(scaled(alone, 0.5)).join(alone)
+    assert 0.3 < report.kept < 0.6
+    points = crop_sequence(alone[0].source, round(report.kept * alone[0].size))
+    frames, sequence = maker._see(points, alone[0].epoch)
+    num_rows = batch.sequence.grid.num_rows
+    np.testing.assert_array_equal(batch.sequence.grid.coords[:num_rows], sequence.grid.coords)
+    np.testing.assert_array_equal(batch.frames.tracks[0], frames.tracks)
+
+
+def test_objects_larger_than_the_capacity_are_an_error(maker, samples):
+    with pytest.raises(SampleTooLarge, match=r"give larger .*: objects are not cropped"):
+        maker.with_capacity(scaled(samples, 0.001)).join(samples)

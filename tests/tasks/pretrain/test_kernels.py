@@ -5,6 +5,9 @@ import numpy as np
 import pytest
 from tasks.pretrain.test_task import tiny_config
 
+from fourdc_jax.data.grids.grid import Grid
+from fourdc_jax.data.sequences.batches import SequenceBatch
+from fourdc_jax.data.sequences.samples import View
 from fourdc_jax.tasks.pretrain import task as pretrain
 from fourdc_jax.train.programs import program
 
@@ -17,8 +20,8 @@ FRAMES, TRACKS = 4, 20
 def random_batch(seed):
     """One sequence of random voxels on a slanted plane, and tracks that share rows."""
     rng = np.random.default_rng(seed)
-    batch = {}
-    for name, columns, items in (("3d", 4, FRAMES), ("4d", 5, 1)):
+    views = []
+    for columns, items in ((4, FRAMES), (5, 1)):
         coords = rng.integers(-5, 5, (150, columns))
         coords[:, 0], coords[:, 3] = rng.integers(0, items, 150), coords[:, 1] // 2
         coords[:, 4:] %= FRAMES
@@ -26,13 +29,11 @@ def random_batch(seed):
         num_rows = len(coords)
         padded = np.full((CAPACITY[0], columns), -(2**30), np.int32)
         padded[:num_rows] = coords
-        batch |= {
-            f"coords_{name}": padded,
-            f"num_rows_{name}": np.int32(num_rows),
-            f"features_{name}": (np.arange(CAPACITY[0]) < num_rows).astype(np.float32)[:, None],
-            f"tracks_{name}": rng.integers(-1, num_rows, (1, TRACKS, FRAMES)).astype(np.int32),
-        }
-    return batch
+        features = (np.arange(CAPACITY[0]) < num_rows).astype(np.float32)[:, None]
+        grid = Grid(padded, np.int32(num_rows), features, np.array(CAPACITY, np.int32))
+        tracks = rng.integers(-1, num_rows, (1, TRACKS, FRAMES)).astype(np.int32)
+        views.append(View(grid, tracks))
+    return SequenceBatch(*views)
 
 
 def train(implementation):

@@ -13,6 +13,9 @@ from fourdc_jax.kernels.implementation import lowering_for
 from ml_collections import ConfigDict
 from tasks.pretrain.test_task import tiny_config
 
+from fourdc_jax.data.grids.grid import Grid
+from fourdc_jax.data.sequences.batches import SequenceBatch
+from fourdc_jax.data.sequences.samples import View
 from fourdc_jax.models.architectures import Architecture, find_architecture
 from fourdc_jax.tasks.pretrain import task as pretrain
 from fourdc_jax.train import parallel
@@ -20,11 +23,12 @@ from fourdc_jax.train.programs import program
 
 pytest.importorskip("jax_triton", reason="jax-triton compiles the kernels")
 
-TINY = {"rows_3d": (2048, 1024, 512, 256, 128), "rows_4d": (1024, 512, 256, 128, 128)}
-DEMO = {"rows_3d": (20480, 8192, 3072, 1024, 1024), "rows_4d": (6144, 3072, 1024, 1024, 1024)}
+# Rows of two sequences.
+TINY = {"rows_3d": (4096, 2048, 1024, 512, 256), "rows_4d": (2048, 1024, 512, 256, 256)}
+DEMO = {"rows_3d": (40960, 16384, 6144, 2048, 2048), "rows_4d": (12288, 6144, 2048, 2048, 2048)}
 ROOMS = {
-    "rows_3d": (400_000, 120_000, 32_000, 8_000, 2_400),
-    "rows_4d": (80_000, 24_000, 6_000, 1_600, 400),
+    "rows_3d": (800_000, 240_000, 64_000, 16_000, 4_800),
+    "rows_4d": (160_000, 48_000, 12_000, 3_200, 800),
 }
 
 
@@ -53,20 +57,22 @@ def lower_step(config: ConfigDict, compute_capability: int) -> Any:
         return traced.lower(lowering_platforms=("cuda",))
 
 
-def batch_shapes(config: ConfigDict) -> dict[str, jax.ShapeDtypeStruct]:
+def batch_shapes(config: ConfigDict) -> SequenceBatch:
     """What the loader gives one device."""
-    scenes = parallel.split_batch(config.batch_size, config.accumulate)
-    tracks = (scenes, config.data.voxels.num_tracks, config.sequence.num_frames)
-    shapes = {}
-    for name, columns in (("3d", 4), ("4d", 5)):
-        rows = scenes * config.data.capacity[f"rows_{name}"][0]
-        shapes |= {
-            f"coords_{name}": jax.ShapeDtypeStruct((rows, columns), jnp.int32),
-            f"num_rows_{name}": jax.ShapeDtypeStruct((), jnp.int32),
-            f"features_{name}": jax.ShapeDtypeStruct((rows, config.model.in_channels), jnp.float32),
-            f"tracks_{name}": jax.ShapeDtypeStruct(tracks, jnp.int32),
-        }
-    return shapes
+    sequences = parallel.split_batch(config.batch_size, config.accumulate)
+    capacity = config.data.capacity
+
+    def see(rows: tuple[int, ...], columns: int) -> View:
+        grid = Grid(
+            jax.ShapeDtypeStruct((rows[0], columns), jnp.int32),
+            jax.ShapeDtypeStruct((), jnp.int32),
+            jax.ShapeDtypeStruct((rows[0], config.model.in_channels), jnp.float32),
+            jax.ShapeDtypeStruct((len(rows),), jnp.int32),
+        )
+        tracks = (sequences, config.data.voxels.num_tracks, config.sequence.num_frames)
+        return View(grid, jax.ShapeDtypeStruct(tracks, jnp.int32))
+
+    return SequenceBatch(see(capacity.rows_3d, 4), see(capacity.rows_4d, 5))
 
 
 def operations(operation: Any) -> Iterator[Any]:

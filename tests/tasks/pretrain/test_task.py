@@ -7,6 +7,9 @@ import pytest
 from fourdc_jax.configs.pretrain import get_config
 from ml_collections import ConfigDict
 
+from fourdc_jax.data.grids.grid import Grid
+from fourdc_jax.data.sequences.batches import SequenceBatch
+from fourdc_jax.data.sequences.samples import View
 from fourdc_jax.tasks.pretrain import task as pretrain
 from fourdc_jax.train.task import StepContext
 
@@ -53,8 +56,9 @@ def variables(task, batch):
 
 def test_batch_is_what_the_model_reads(task, batch):
     devices = jax.local_device_count()
-    assert batch["tracks_3d"].shape == (devices, 1, 2, 64, 4)
-    assert batch["coords_3d"].shape[:2] == batch["coords_4d"].shape[:2] == (devices, 1)
+    assert batch.frames.tracks.shape == (devices, 1, 2, 64, 4)
+    for view in batch:
+        assert view.grid.coords.shape[:2] == (devices, 1)
     assert task.batch_size == 2 * devices
 
 
@@ -92,31 +96,35 @@ def finish(output, axis_name):
 
 def spare_tracks(batch):
     """The batch with as many absent tracks again, so that `move_to_first` has the same shapes."""
-    micro = {key: value[:, 0] for key, value in batch.items()}
-    for key in ("tracks_3d", "tracks_4d"):
-        micro[key] = np.concatenate([micro[key], np.full_like(micro[key], -1)], axis=2)
-    return micro
+    micro = jax.tree.map(lambda leaf: leaf[:, 0], batch)
+    return SequenceBatch(
+        *(
+            view._replace(tracks=np.concatenate([view.tracks, 0 * view.tracks - 1], axis=2))
+            for view in micro
+        )
+    )
 
 
 def move_to_first(batch):
     """The same sequences, all on device 0; nothing on device 1."""
-    moved = {}
-    for name in ("3d", "4d"):
-        coords, counts = batch[f"coords_{name}"][:, 0], batch[f"num_rows_{name}"][:, 0]
-        offset = np.zeros(coords.shape[-1], np.int32)
-        offset[0] = 8 if name == "3d" else 2  # batch items in a micro-batch: frames, or sequences
-        rows = np.concatenate([coords[0][: counts[0]], coords[1][: counts[1]] + offset])
-        assert len(rows) <= coords.shape[1]  # the capacity's margin has room for both
-        moved[f"coords_{name}"] = np.full_like(coords, -(2**30))
-        moved[f"coords_{name}"][0, : len(rows)] = rows
-        moved[f"num_rows_{name}"] = np.array([len(rows), 0], np.int32)
-        moved[f"features_{name}"] = np.zeros((*coords.shape[:2], 1), np.float32)
-        moved[f"features_{name}"][0, : len(rows)] = 1
-        tracks = batch[f"tracks_{name}"][:, 0]  # [2, b, m, t]: more sequences become more tracks
-        shifted = np.where(tracks[1] >= 0, tracks[1] + counts[0], -1)
-        both = np.concatenate([tracks[0], shifted], axis=1)
-        moved[f"tracks_{name}"] = np.stack([both, np.full_like(both, -1)]).astype(np.int32)
-    return moved
+    micro = jax.tree.map(lambda leaf: leaf[:, 0], batch)
+    # Batch items in a micro-batch: frames, or sequences.
+    return SequenceBatch(move_view(micro.frames, items=8), move_view(micro.sequence, items=2))
+
+
+def move_view(view, items):
+    """One network's part of it."""
+    (coords, counts, features, needed), tracks = view
+    offset = np.zeros(coords.shape[-1], np.int32)
+    offset[0] = items
+    rows = np.concatenate([coords[0][: counts[0]], coords[1][: counts[1]] + offset])
+    assert len(rows) <= coords.shape[1]  # the capacity's margin has room for both
+    moved, ones = np.full_like(coords, -(2**30)), np.zeros_like(features)
+    moved[0, : len(rows)], ones[0, : len(rows)] = rows, 1
+    shifted = np.where(tracks[1] >= 0, tracks[1] + counts[0], -1)  # [b, m, t]
+    both = np.concatenate([tracks[0], shifted], axis=1)  # more sequences become more tracks
+    moved_tracks = np.stack([both, np.full_like(both, -1)]).astype(np.int32)
+    return View(Grid(moved, np.array([len(rows), 0], np.int32), ones, needed), moved_tracks)
 
 
 def test_weights_and_alarms_follow_the_config(task):
@@ -149,7 +157,6 @@ def test_table_6_variant_without_4d(batch):
         ("model.network_3d.planes", (4, 4), "2 planes"),
         ("model.network_3d.kernel_type", "sphere", "'sphere' is none of"),
         ("model.dtype", "float64", "config.model.dtype"),
-        ("data.voxels.strides", (2, 4), "config.data.voxels.strides"),
     ],
 )
 def test_impossible_configs_are_told_before_compilation(key, value, message):

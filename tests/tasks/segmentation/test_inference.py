@@ -10,6 +10,7 @@ from fixtures.scenes import build_scene
 from fixtures.segmentation_runs import NAMES, tiny_config, write_scenes
 
 from fourdc_jax.data.scan import Scan
+from fourdc_jax.data.scenes.from_config import open_data
 from fourdc_jax.tasks.segmentation import task as segmentation
 from fourdc_jax.tasks.segmentation.inference import SceneInference, load_predictor, turn
 from fourdc_jax.tasks.segmentation.scores import compare, evaluate_scenes, summarize
@@ -128,7 +129,7 @@ def test_evaluation_during_training_is_that_of_the_predictor(finished, predictor
     task = segmentation.create_task(config, workdir)
     variables = jax.device_put(load_variables(workdir / "checkpoints" / "20"))
     during = task.evaluations[0].run(variables)
-    opened = segmentation.open_scene_data(predictor.params.data, config.seed).validation
+    opened = open_data(predictor.params.data, (), config.seed).validation
     scans = [opened[index] for index in range(len(opened))]
     after = evaluate_scenes(predictor.predict, scans, predictor.params.data.voxels, 3)
     assert during == summarize(after)

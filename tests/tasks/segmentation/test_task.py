@@ -9,6 +9,7 @@ import pytest
 from fixtures.segmentation_runs import NAMES, tiny_config, write_scenes
 from flax import traverse_util
 
+from fourdc_jax.data.grids.grid import Grid
 from fourdc_jax.tasks.segmentation import task as segmentation
 from fourdc_jax.tasks.segmentation.inference import Record, SceneInference
 from fourdc_jax.tasks.segmentation.scores import METRICS
@@ -154,16 +155,21 @@ def test_two_devices_equal_one_on_the_same_scenes(scenes, tmp_path):
 
 def move_to_first(micro):
     """The same scenes, all on device 0; nothing on device 1."""
-    counts = micro["num_rows"]
+    counts = micro.grid.num_rows
     total = counts.sum()
-    moved = {key: np.array(value) for key, value in micro.items()}
-    assert total <= moved["coords"].shape[1]  # the capacity's margin has room for both
-    for key in ("coords", "features", "labels"):
-        moved[key][0, counts[0] : total] = micro[key][1, : counts[1]]
-    moved["coords"][0, counts[0] : total, 0] += 1
-    moved["coords"][1], moved["features"][1], moved["labels"][1] = -(2**30), 0, 255
-    moved["num_rows"] = np.array([total, 0], np.int32)
-    return moved
+    assert total <= micro.grid.coords.shape[1]  # the capacity's margin has room for both
+    moved = jax.tree.map(np.array, micro)
+    coords, _, features, needed = moved.grid
+    for own, given in (
+        (coords, micro.grid.coords),
+        (features, micro.grid.features),
+        (moved.labels, micro.labels),
+    ):
+        own[0, counts[0] : total] = given[1, : counts[1]]
+    coords[0, counts[0] : total, 0] += 1
+    coords[1], features[1], moved.labels[1] = -(2**30), 0, 255
+    grid = Grid(coords, np.array([total, 0], np.int32), features, needed)
+    return moved._replace(grid=grid)
 
 
 @pytest.mark.parametrize(
@@ -172,7 +178,6 @@ def move_to_first(micro):
         ({"init.source": "/nowhere"}, "config.init=/nowhere holds no checkpoint"),
         ({"model.freeze_backbone": True}, "without config.init that is random"),
         ({"model.network_3d.planes": (4, 4)}, "2 planes"),
-        ({"data.voxels.strides": (2, 4)}, "config.data.voxels.strides"),
         ({"eval.every": 0}, "config.eval.every is 0"),
         ({"data.classes.label_set": "scannet20"}, "labels of 'file'"),
         ({"data.voxels.voxel": 0.1, "data.voxels.features": "rgb"}, "'rgb' is none of"),
