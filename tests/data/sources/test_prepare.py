@@ -1,17 +1,15 @@
 """Preparation of a cache: resumable, past damaged files, equal for any number of processes."""
 
-import importlib.util
 import json
 
 import numpy as np
 import pytest
-from fixtures.paths import ROOT
+from fixtures.commands import run_here
+from fixtures.paths import REAL_DATA as REAL
 
 from fourdc_jax.data.sources import cache, prepare
 from fourdc_jax.data.sources.source import open_scans, open_shapes
 
-REPOSITORY = ROOT
-REAL = REPOSITORY / "../shared/realdata"
 OPTIONS = {"scale": 1.0}
 
 
@@ -122,37 +120,32 @@ def test_a_disk_that_fills_ends_the_preparation(raw, tmp_path, monkeypatch):
     assert not cache.read_manifest(tmp_path / "out")["complete"]
 
 
-def load_script():
-    path = REPOSITORY / "experiments" / "prepare_data.py"
-    spec = importlib.util.spec_from_file_location("prepare_data", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def test_script_on_scans(raw, tmp_path):
+    def prepare_scans(*changes, source=raw):
+        flags = ["--kind=scans", f"--source={source}", f"--out={tmp_path / 'out'}", "--workers=0"]
+        return run_here("prepare_data", *flags, *changes)
 
-
-def test_script_on_scans(raw, tmp_path, capsys):
-    arguments = ["--kind", "scans", "--source", str(raw), "--out", str(tmp_path / "out")]
-    script = load_script()
-    assert script.main([*arguments, "--workers", "0"]) == 2
-    out, err = capsys.readouterr()
-    assert "3 scans, 4,500 points" in out
-    assert "failed: nan: " in err
-    assert script.main([*arguments, "--workers", "0", "--limit", "1"]) == 2  # "empty" is known
-    assert "1 scans" in capsys.readouterr().out
-    assert script.main([*arguments[:3], str(tmp_path / "none"), *arguments[4:]]) == 1
-    assert "does not exist" in capsys.readouterr().err
+    done = prepare_scans()
+    assert done.code == 2
+    assert "3 scans, 4,500 points" in done.out
+    assert "failed: nan: " in done.err
+    done = prepare_scans("--limit=1")
+    assert done.code == 2  # "empty" is known
+    assert "1 scans" in done.out
+    done = prepare_scans(source=tmp_path / "none")
+    assert done.code == 1
+    assert "does not exist" in done.err
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="no real data beside the repository")
-def test_script_on_real_shapes(tmp_path, capsys):
-    arguments = ["--kind", "shapes", "--source", str(REAL / "shapes/modelnet"), "--workers", "0"]
-    arguments += ["--out", str(tmp_path / "out"), "--num-points", "300", "--seed", "3"]
-    script = load_script()
-    assert script.main([*arguments, "--categories", "chair", "sofa"]) == 0
-    capsys.readouterr()
-    assert script.main(arguments) == 0
-    assert "10 shapes, 3,000 points" in (out := capsys.readouterr().out)
-    assert "4 were there already" in out
+def test_script_on_real_shapes(tmp_path):
+    flags = ["--kind=shapes", f"--source={REAL / 'shapes/modelnet'}", "--workers=0"]
+    flags += [f"--out={tmp_path / 'out'}", "--num-points=300", "--seed=3"]
+    assert run_here("prepare_data", *flags, "--categories", "chair", "sofa").code == 0
+    done = run_here("prepare_data", *flags)
+    assert done.code == 0
+    assert "10 shapes, 3,000 points" in done.out
+    assert "4 were there already" in done.out
     cached = open_shapes(str(tmp_path / "out"), num_points=300)
     direct = open_shapes(str(REAL / "shapes/modelnet"), num_points=300, seed=3)
     assert cached.names == direct.names
