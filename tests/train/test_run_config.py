@@ -5,7 +5,7 @@ import json
 import pytest
 from fixtures.toy_training import toy_config
 
-from fourdc_jax.train.run_config import check_resumable, read_config, write_config
+from fourdc_jax.train.run_config import check_resumable, write_config
 
 
 def test_the_config_is_written_as_json(tmp_path):
@@ -54,14 +54,3 @@ def test_a_key_that_came_or_went_is_named(tmp_path):
 def test_checkpoints_without_a_config_are_not_continued(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no config\.json"):
         check_resumable(tmp_path, toy_config())
-
-
-def test_keys_that_are_no_more_are_left_out_of_an_earlier_run(tmp_path):
-    config = toy_config().unlock()
-    config.data = {"voxels": {"voxel": 0.5}}
-    write_config(tmp_path, config)
-    before = read_config(tmp_path)
-    old = {**before, "data": {"voxels": {"voxel": 0.5, "strides": [2, 4, 8, 16]}}}
-    (tmp_path / "config.json").write_text(json.dumps(old))
-    assert read_config(tmp_path) == before
-    check_resumable(tmp_path, config)
