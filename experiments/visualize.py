@@ -9,9 +9,9 @@ A sequence is a file that experiments/make_sequences.py wrote; a features file h
 """
 
 import argparse
-import json
 from pathlib import Path
 
+from fourdc_jax.files import read_json
 from fourdc_jax.train import command
 from fourdc_jax.viz.page import Picture, write_page
 from fourdc_jax.viz.pictures.features import draw_features
@@ -64,7 +64,7 @@ def main(args: argparse.Namespace) -> None:
         title=f"Run {workdir.resolve().name}",
         summary=summary,
         pictures=pictures,
-        config=json.loads(config.read_text()) if config.is_file() else None,
+        config=read_json(config) if config.is_file() else None,
     )
     print(f"wrote {page}")
 

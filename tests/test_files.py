@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from fourdc_jax.files import write_atomically
+from fourdc_jax.files import read_json, write_atomically
 
 
 @pytest.mark.parametrize("content", ["größer", b"\x00\xff"])
@@ -28,3 +28,15 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
         write_atomically(path, b"new")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_json_is_read_and_anything_else_is_named(tmp_path):
+    path = tmp_path / "values.json"
+    path.write_text('{"a": [1, 2.5, null]}')
+    assert read_json(path) == {"a": [1, 2.5, None]}
+    for content in (b"", b"{", b"\xff\xfe"):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"values.json is no JSON file"):
+            read_json(path)
+    with pytest.raises(FileNotFoundError):
+        read_json(tmp_path / "nowhere")

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from fourdc_jax.files import write_atomically
+from fourdc_jax.files import read_json, write_atomically
 from fourdc_jax.train.checkpoints import FOLDER, find_step
 from fourdc_jax.train.run_config import flatten, read_config
 
@@ -154,7 +154,7 @@ def stored_results(
     of = {"step": step, "written": written, **asdict(how), "scenes": list(scenes)}
     path = run.workdir / RESULTS
     if not again and path.is_file():
-        stored = json.loads(path.read_text())
+        stored = read_json(path)
         if stored.get("of") == of:
             return stored
     results = {"of": of, **evaluate()}

@@ -105,12 +105,13 @@ def check_known(rest: Sequence[str], names: Sequence[str], has_config: bool) -> 
         takes_value = not takes_value and "=" not in word
 
 
-def find_file(name: str, folder: Path) -> Path:
+def find_file(name: str, folder: Path, listed: str = "") -> Path:
     """The file of that name, or where there is none the one in a folder of the package.
 
     Args:
       name: a path such as "configs/pretrain.py", or just "pretrain".
       folder: where scripts or configs of the package are.
+      listed: what is in the text of those that are named where there is no such file.
 
     Raises:
       FileNotFoundError: there is neither.
@@ -121,7 +122,7 @@ def find_file(name: str, folder: Path) -> Path:
     inside = path.parent in (Path(), Path(folder.name)) and path.suffix in ("", ".py")
     if inside and (packaged := folder / f"{path.stem}.py").is_file():
         return packaged
-    names = sorted(file.stem for file in folder.glob("[!_]*.py"))
+    names = sorted(file.stem for file in folder.glob("[!_]*.py") if listed in file.read_text())
     raise FileNotFoundError(
         f"there is no file {name}; {folder.name} of this package: {', '.join(names)}"
     )
@@ -154,7 +155,7 @@ def load_config(spec: str) -> ConfigDict:
       ValueError: it fails, makes no config, or refuses its argument.
     """
     name, _, argument = spec.partition(":")
-    path = find_file(name, CONFIGS)
+    path = find_file(name, CONFIGS, listed="def get_config(")
     module = load_module(path)
     if not hasattr(module, "get_config"):
         raise ValueError(f"{path} has no function get_config(argument) that returns a ConfigDict")

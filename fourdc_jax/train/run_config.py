@@ -7,7 +7,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from fourdc_jax.files import write_atomically
+from fourdc_jax.files import read_json, write_atomically
 from fourdc_jax.train.renamed_keys import translate_config
 
 FILE = "config.json"
@@ -24,11 +24,15 @@ def read_config(workdir: Path) -> dict[str, Any]:
 
     Raises:
       FileNotFoundError: if the workdir holds no config.json.
+      ValueError: it is not as a run writes it.
     """
     path = Path(workdir) / FILE
     if not path.is_file():
         raise FileNotFoundError(f"{workdir} holds no {FILE}; name the workdir of a run")
-    return translate_config(json.loads(path.read_text()))
+    values = read_json(path)
+    if not isinstance(values, dict):
+        raise ValueError(f"{path} is none of a run: it holds no object")
+    return translate_config(values)
 
 
 def check_resumable(workdir: Path, config: ConfigDict) -> None:

@@ -16,7 +16,7 @@ def load_sweep(config: str) -> list[Mapping[str, Any]]:
     Raises:
       FileNotFoundError, ValueError: there is no such file, or it has no `sweep()`.
     """
-    path = find_file(config.partition(":")[0], CONFIGS)
+    path = find_file(config.partition(":")[0], CONFIGS, listed="def sweep(")
     module = load_module(path)
     if not hasattr(module, "sweep"):
         raise ValueError(f"{path} has no function sweep() that yields dicts of overrides")

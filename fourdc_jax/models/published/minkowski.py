@@ -7,7 +7,7 @@ PointContrast and CSC use: their "hybrid" kernel has the same 27 offsets in anot
 
 import re
 from collections.abc import Mapping
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -227,3 +227,20 @@ def describe(conversion: Conversion) -> str:
         f"{name}, stem kernel {unet.stem_kernel_size}, input channels {conversion.in_channels}, "
         f"final channels {unet.out_channels or 'none'}"
     )
+
+
+def describe_model(conversion: Conversion) -> dict[str, Any]:
+    """What a fine-tuning compares its own network with, laid out as a pre-training's config."""
+    unet = conversion.network
+    network = {
+        "architecture": "",
+        "planes": unet.planes,
+        "layers": unet.layers,
+        "block": unet.block,
+        "stem_channels": unet.stem_channels,
+        "stem_kernel_size": (unet.stem_kernel_size,) * unet.dimension,
+        "kernel_type": "hypercube",
+        "batch_norm_momentum": unet.batch_norm_momentum,
+        "block_batch_norm_momentum": unet.block_batch_norm_momentum,
+    }
+    return {"model": {"in_channels": conversion.in_channels, "network_3d": network}}

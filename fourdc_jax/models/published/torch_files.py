@@ -78,6 +78,27 @@ def read_torch_file(path: Path) -> Any:
         ) from error
 
 
+def find_state_dict(content: Any) -> dict[str, np.ndarray]:
+    """The arrays of a checkpoint: its "state_dict", or itself.
+
+    Raises:
+      ValueError: it holds neither.
+    """
+    if isinstance(content, dict):
+        nested = content.get("state_dict", content)
+        if isinstance(nested, dict):
+            arrays = {str(k): v for k, v in nested.items() if isinstance(v, np.ndarray)}
+            if arrays:
+                return arrays
+        held = f"it holds {', '.join(map(str, content)) or 'nothing'}"
+    else:
+        held = "it holds a whole object of Python code"
+    raise ValueError(
+        f"it must hold a state dict, alone or as 'state_dict', but {held}; save it with "
+        "torch.save(model.state_dict(), path)."
+    )
+
+
 class CheckpointUnpickler(pickle.Unpickler):
     """Builds dictionaries, sets and tensors; `load_storage(key, dtype, size)` finds the numbers."""
 

@@ -21,7 +21,7 @@ from fourdc_jax.data.scenes.batches import join_samples
 from fourdc_jax.data.scenes.capacity import choose_evaluation_rows
 from fourdc_jax.data.scenes.samples import Sample, select_rows, voxelize
 from fourdc_jax.data.scenes.tiles import split_into_tiles
-from fourdc_jax.files import write_atomically
+from fourdc_jax.files import read_json, write_atomically
 from fourdc_jax.models.backbone import STRIDE_3D, level_strides, receptive_radius
 from fourdc_jax.models.inputs import SceneBatch
 from fourdc_jax.models.segmenter import Segmenter
@@ -82,7 +82,7 @@ class Record:
                 f"{workdir} has no {RECORD_FILE}: name the workdir of a run of "
                 "experiments/finetune.py"
             )
-        values = json.loads(path.read_text())
+        values = read_json(path)
         names, colors = values["classes"]["names"], values["classes"]["colors"]
         classes = LabelSet(tuple(names), tuple(map(tuple, colors)))
         return cls(values["label_set"], classes, tuple(values["rows"]))

@@ -36,7 +36,7 @@ from fourdc_jax.viz.page import Picture, write_page
 from fourdc_jax.viz.pictures.segmentation import LabelledScene, draw_segmentation, paint_classes
 from fourdc_jax.viz.plots.confusion import draw_confusion
 from fourdc_jax.viz.plots.label_efficiency import draw_label_efficiency
-from fourdc_jax.viz.plots.validation_curves import draw_validation
+from fourdc_jax.viz.plots.validation import draw_validation
 
 SCENES_SHOWN = 2  # of a finished run
 NAMED = 5  # classes in the line that tells of a predicted scan
@@ -75,7 +75,12 @@ def draw_report(
     text = "\n".join([describe("best", best), describe("last", last)])
     print(text, flush=True)
     folder, classes = workdir / "pictures", inference.record.classes
-    curves = draw_validation(history, folder / "curves.png")
+    curves = draw_validation(
+        history,
+        folder / "curves.png",
+        losses=("loss",),
+        scores=("val_miou", "val_macc", "val_overall"),
+    )
     predict = partial(inference.predict, state.variables)
     scenes = [
         LabelledScene(

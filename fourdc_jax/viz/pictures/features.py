@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from fourdc_jax.viz.panels import MUTED, add_picture, add_text, new_figure, save
+from fourdc_jax.viz.figure import MUTED, add_picture, add_text, new_figure, save
 from fourdc_jax.viz.rendering.camera import Camera, check_points, look_at_room
 from fourdc_jax.viz.rendering.render import render_points
 

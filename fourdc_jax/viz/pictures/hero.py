@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int
 
-from fourdc_jax.viz.panels import add_picture, add_text, new_figure, save
+from fourdc_jax.viz.figure import add_picture, add_text, new_figure, save
 from fourdc_jax.viz.pictures.features import feature_colors, features_image
 from fourdc_jax.viz.pictures.sequence import (
     check_sequence,

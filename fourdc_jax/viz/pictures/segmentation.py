@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Integer, UInt8
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from fourdc_jax.viz.panels import INK, MUTED, add_picture, add_text, new_figure, save
+from fourdc_jax.viz.figure import INK, MUTED, add_picture, add_text, new_figure, save
 from fourdc_jax.viz.rendering.camera import check_points, look_at_room
 from fourdc_jax.viz.rendering.render import render_points
 

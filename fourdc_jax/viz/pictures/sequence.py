@@ -9,7 +9,7 @@ from jaxtyping import Float, Int, UInt8
 from matplotlib import colormaps, patheffects
 from matplotlib.axes import Axes
 
-from fourdc_jax.viz.panels import INK, MUTED, add_picture, add_text, new_figure, save
+from fourdc_jax.viz.figure import INK, MUTED, add_picture, add_text, new_figure, save
 from fourdc_jax.viz.rendering.camera import Camera, check_points, cut_away, look_at_room, visible
 from fourdc_jax.viz.rendering.render import render_points
 

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Int
 from matplotlib.colors import to_rgb
 from matplotlib.patches import Circle, FancyArrow, Patch
 
-from fourdc_jax.viz.panels import INK, MUTED, new_figure, save
+from fourdc_jax.viz.figure import INK, MUTED, new_figure, save
 
 UNSEEN, BLOCKED_LOW, BLOCKED_HIGH = "#ffffff", "#d9c3b0", "#6b4a35"
 VALID, CANDIDATE = "#dcebd8", "#9ccf94"

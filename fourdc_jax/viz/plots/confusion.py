@@ -8,7 +8,7 @@ from jaxtyping import Float, Integer
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 
-from fourdc_jax.viz.panels import INK, MUTED, new_figure, save
+from fourdc_jax.viz.figure import INK, MUTED, new_figure, save
 
 BLUES = LinearSegmentedColormap.from_list("blues", ["#ffffff", "#a9cdf0", "#1f77d0", "#0b2f5c"])
 ABSENT = "#eceef1"  # of a row without points

@@ -10,9 +10,8 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
 
-from fourdc_jax.viz.panels import INK, MUTED, new_figure, save, style_axes
+from fourdc_jax.viz.figure import INK, MUTED, PALETTE, new_figure, save, style_axes
 
-PALETTE = ("#1f77d0", "#e4572e", "#0b9e77", "#7b4fd6", "#d99000", "#00a3c4", "#b14fc8")
 TERM = re.compile(r"(^|[^a-z])loss|loss($|[^a-z])|^total$|^\d?d\dd$|^\dd$", re.IGNORECASE)
 SMOOTHED_FROM = 50  # logged steps from which a running mean is drawn over the raw values
 RATE = "learning rate"

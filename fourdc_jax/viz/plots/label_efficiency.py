@@ -6,8 +6,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.ticker import NullFormatter, NullLocator
 
-from fourdc_jax.viz.panels import INK, MUTED, new_figure, save, style_axes
-from fourdc_jax.viz.plots.curves import PALETTE
+from fourdc_jax.viz.figure import INK, MUTED, PALETTE, new_figure, save, style_axes
 
 WIDTH, HEIGHT = 760, 520  # pixels
 

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 INK = "#2b2d33"
 MUTED = "#7a7f8a"
+PALETTE = ("#1f77d0", "#e4572e", "#0b9e77", "#7b4fd6", "#d99000", "#00a3c4", "#b14fc8")  # curves
 DPI = 100
 
 
