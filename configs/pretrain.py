@@ -114,8 +114,8 @@ def data_config() -> ConfigDict:
     data.num_workers = 0  # worker processes; 0: a thread of the training process
     data.prefetch = 2  # micro-batches each of them keeps ready
     data.capacity = ConfigDict()  # static rows of a micro-batch: measured on the data ...
-    data.capacity.num_samples = 32
-    data.capacity.margin = 1.25
+    data.capacity.num_samples = 64
+    data.capacity.margin = 1.1
     data.capacity.multiple = 1024
     data.capacity.rows_3d = ()  # ... unless given here, one number a level
     data.capacity.rows_4d = ()

@@ -11,7 +11,8 @@ import numpy as np
 from jaxtyping import Float, Float32, Float64, Int
 from scipy.ndimage import zoom
 
-from fourdc_jax.data.procedural.solids import Mesh, rotation
+from fourdc_jax.data.geometry import rotation_about
+from fourdc_jax.data.procedural.solids import Mesh
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class Pose:
 def look(position: Float64[np.ndarray, "3"], yaw: float, pitch: float) -> Pose:
     """Pose of an upright camera; yaw about z from +x, pitch up, in radians."""
     axes = np.array([[0.0, -1.0, 0.0], [0.0, 0.0, -1.0], [1.0, 0.0, 0.0]])
-    return Pose(position, axes @ rotation("y", pitch) @ rotation("z", yaw).T)
+    return Pose(position, axes @ rotation_about("y", pitch) @ rotation_about("z", yaw).T)
 
 
 def pixel_rays(
@@ -207,5 +208,5 @@ def disturbed(
     turn = np.radians(params.pose_turn) * rng.standard_normal(3)
     axes = pose.axes
     for axis, angle in zip("xyz", turn):
-        axes = axes @ rotation(axis, angle)
+        axes = axes @ rotation_about(axis, angle)
     return axes, pose.position + params.pose_shift * rng.standard_normal(3)

@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float, Float64, Int
 
+from fourdc_jax.data.geometry import rotation_about
+
 Real = float | int
 Pair = tuple[Real, Real]
 Vector = tuple[Real, Real, Real]
@@ -51,26 +53,17 @@ class Mesh:
 
     def moved(self, x: Real = 0.0, y: Real = 0.0, z: Real = 0.0, *, yaw: Real = 0.0) -> "Mesh":
         """Turned about z by `yaw` radians, then shifted."""
-        turned = self.quads @ rotation("z", yaw).T
+        turned = self.quads @ rotation_about("z", yaw).T
         return replace(self, quads=turned + np.array([x, y, z]))
 
     def turned(self, axis: str, angle: Real, pivot: Vector = (0.0, 0.0, 0.0)) -> "Mesh":
         """Turned by `angle` radians about the `axis` through `pivot`."""
         center = np.array(pivot)
-        return replace(self, quads=(self.quads - center) @ rotation(axis, angle).T + center)
+        return replace(self, quads=(self.quads - center) @ rotation_about(axis, angle).T + center)
 
     def scaled(self, x: Real, y: Real, z: Real) -> "Mesh":
         """Stretched along the axes by positive factors."""
         return replace(self, quads=self.quads * np.array([x, y, z]))
-
-
-def rotation(axis: str, angle: Real) -> Float64[np.ndarray, "3 3"]:
-    """Right-handed rotation matrix about the x, y or z axis."""
-    i, j = {"x": (1, 2), "y": (2, 0), "z": (0, 1)}[axis]
-    matrix = np.eye(3)
-    matrix[i, i] = matrix[j, j] = np.cos(angle)
-    matrix[i, j], matrix[j, i] = -np.sin(angle), np.sin(angle)
-    return matrix
 
 
 def join(meshes: Sequence[Mesh]) -> Mesh:

@@ -15,7 +15,8 @@ class Entry:
 
     `read` and `check` are partials of module-level functions, so an entry travels to worker
     processes. `check` looks at headers and sizes only (about a millisecond) and raises like `read`.
-    `files` are all files the item is made from, `location` is what a message names.
+    `files` are all files the item is made from, `location` is what a message names. `generator` is
+    the version of what makes an item that has no files.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Entry:
     files: tuple[Path, ...] = ()
     category: str = ""
     split: str = ""
+    generator: str = ""
 
 
 def with_unique_names(root: Path, entries: list[Entry]) -> list[Entry]:

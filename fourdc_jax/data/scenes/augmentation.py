@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float32, Float64, Int, Int32, UInt8
 
-from fourdc_jax.data.geometry import rotation_xyz, transform_points
+from fourdc_jax.data.geometry import middle_of, rotation_xyz, transform_points
 from fourdc_jax.data.scan import Scan
 
 ELASTIC_PASSES = 2  # of the box filter that smooths the elastic noise
@@ -178,7 +178,7 @@ def draw_similarity(
     flipped = rng.random(2) < 0.5
     if rng.random() < params.flip_probability:
         linear[:2][flipped] *= -1
-    center = (points.min(axis=0).astype(np.float64) + points.max(axis=0)) / 2
+    center = middle_of(points)
     transform = np.eye(4)
     transform[:3, :3] = linear
     transform[:3, 3] = center - linear @ center

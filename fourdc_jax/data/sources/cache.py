@@ -33,7 +33,11 @@ MANIFEST = "manifest.json"
 
 @dataclass(frozen=True)
 class Record:
-    """What the manifest and the file itself say about one item."""
+    """What the manifest and the file itself say about one item.
+
+    `generator` is the version of what made an item without source files; caches of earlier versions
+    do not say it.
+    """
 
     name: str
     kind: str
@@ -44,6 +48,7 @@ class Record:
     source_bytes: int
     source_sha256: str
     options: str
+    generator: str = ""
 
 
 def item_path(root: Path, name: str) -> Path:

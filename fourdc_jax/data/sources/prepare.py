@@ -33,8 +33,8 @@ def prepare(
 ) -> dict:
     """Convert every item of `source` into the cache at `root` and return the manifest.
 
-    Items whose source and options have not changed since they were converted are skipped. An item
-    that cannot be read becomes a failure in the manifest; the rest goes on.
+    Items whose source, generator and options are those of when they were converted are skipped. An
+    item that cannot be read becomes a failure in the manifest; the rest goes on.
 
     Args:
       source: raw scans or shapes.
@@ -88,6 +88,7 @@ def convert_entry(root: Path, options: str, entry: Entry) -> dict:
             source_bytes=size,
             source_sha256=digest,
             options=options,
+            generator=entry.generator,
         )
         finished = _finished(path, record)
         if finished is None:

@@ -219,6 +219,7 @@ def _procedural_room(seed: int) -> Entry:
         kind="procedural room",
         location=f"procedural room {seed}",
         read=partial(rooms.make_room, seed),
+        generator=rooms.VERSION,
     )
 
 

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float32
 
-from fourdc_jax.data.geometry import rotation_xyz
+from fourdc_jax.data.geometry import turn_points
 from fourdc_jax.data.grids.capacity import Rows
 from fourdc_jax.data.label_sets import LabelSet
 from fourdc_jax.data.scan import Scan
@@ -246,7 +246,4 @@ def run_network(
 
 def turn(scan: Scan, angle: float) -> Scan:
     """The scan turned about z, in radians, around the middle of its box."""
-    center = (scan.points.min(axis=0).astype(np.float64) + scan.points.max(axis=0)) / 2
-    rotation = rotation_xyz(np.array([0.0, 0.0, angle]))
-    points = (scan.points - center) @ rotation.T + center
-    return replace(scan, points=points.astype(np.float32), boxes=None)
+    return replace(scan, points=turn_points(scan.points, angle), boxes=None)

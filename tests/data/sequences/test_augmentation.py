@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from fourdc_jax.data.geometry import rotation_xyz, transform_points
+from fourdc_jax.data.geometry import transform_points
 from fourdc_jax.data.sequences.augmentation import (
     FrameTransformParams,
     NotEnoughPoints,
@@ -140,11 +140,6 @@ def test_a_static_scene_has_no_object_to_lose():
     found = draw_presence(index_background(POINTS), 0, 4, make_bounds(), np.random.default_rng(0))
     assert isinstance(found, Presence)
     assert found.object.shape == (4, 0)
-
-
-def test_rotation_about_fixed_axes():
-    angles = np.array([0.3, -1.1, 2.5])
-    np.testing.assert_allclose(rotation_xyz(angles), Rotation.from_euler("xyz", angles).as_matrix())
 
 
 def test_frame_transforms_are_similarities_about_the_centre_in_their_ranges():

@@ -1,6 +1,7 @@
 """The cache: bit-equal round trip, loud damage, filters of cached shapes."""
 
 import json
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -51,6 +52,14 @@ def test_scans_come_back_bit_for_bit(tmp_path, changes):
         if before is not None:
             assert before.dtype == after.dtype
             np.testing.assert_array_equal(before, after)
+    assert cache.read_record(path) == RECORD
+
+
+def test_records_of_earlier_caches_name_no_generator(tmp_path, monkeypatch):
+    path = cache.item_path(tmp_path, "a")
+    fields = {name: value for name, value in asdict(RECORD).items() if name != "generator"}
+    monkeypatch.setattr(cache, "asdict", lambda record: fields)
+    cache.write_item(path, make_scan("a"), RECORD)
     assert cache.read_record(path) == RECORD
 
 

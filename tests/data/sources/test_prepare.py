@@ -1,14 +1,19 @@
 """Preparation of a cache: resumable, past damaged files, equal for any number of processes."""
 
 import json
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 from fixtures.commands import run_here
 from fixtures.paths import REAL_DATA as REAL
 
+from fourdc_jax.data.procedural import rooms
+from fourdc_jax.data.readers.entry import Entry
+from fourdc_jax.data.scan import Scan
 from fourdc_jax.data.sources import cache, prepare
-from fourdc_jax.data.sources.source import open_scans, open_shapes
+from fourdc_jax.data.sources.source import Source, open_scans, open_shapes
 
 OPTIONS = {"scale": 1.0}
 
@@ -73,6 +78,32 @@ def test_only_what_changed_is_converted_again(raw, tmp_path):
     item.write_bytes(item.read_bytes()[:-100])  # a damaged cache is repaired
     assert run(raw, root)["num_skipped"] == 2
     assert run(raw, root, options={"scale": 2.0})["num_skipped"] == 0
+
+
+def test_rooms_of_another_generator_are_made_again(tmp_path):
+    """And a cache from before generators were recorded loads as it is."""
+    room = Scan("room", np.random.default_rng(0).uniform(0, 4, (1500, 3)).astype(np.float32))
+
+    def run_rooms(generator):
+        entry = Entry("room", "procedural room", "procedural room 0", partial(replace, room))
+        source = Source([replace(entry, generator=generator)], {})
+        return prepare.prepare(
+            source, tmp_path, holds="scans", options=OPTIONS, origin={}, workers=0
+        )
+
+    assert run_rooms("rooms 1")["num_skipped"] == 0
+    assert run_rooms("rooms 1")["num_skipped"] == 1
+    assert cache.read_manifest(tmp_path)["items"][0]["generator"] == "rooms 1"
+    assert run_rooms("rooms 2")["num_skipped"] == 0
+    manifest = cache.read_manifest(tmp_path)
+    del manifest["format"], manifest["items"][0]["generator"]
+    cache.write_manifest(tmp_path, manifest)
+    np.testing.assert_array_equal(open_scans(str(tmp_path))[0].points, room.points)
+
+
+def test_procedural_rooms_say_their_generators_version():
+    (entry,) = open_scans("procedural:1").entries
+    assert entry.generator == rooms.VERSION
 
 
 def test_a_killed_preparation_continues(raw, tmp_path):
