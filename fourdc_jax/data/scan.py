@@ -26,6 +26,18 @@ class Scan:
     label_set: str = "nyu40"
 
 
+def check_points(scan: Scan) -> None:
+    """Raises ValueError where a scan has no points, or coordinates that are no numbers."""
+    if len(scan.points) == 0:
+        raise ValueError(f"scan {scan.name!r} has no points")
+    if not np.isfinite(scan.points).all():
+        count = np.count_nonzero(~np.isfinite(scan.points).all(axis=1))
+        raise ValueError(
+            f"scan {scan.name!r}: {count} of {len(scan.points)} points have coordinates that are "
+            "not finite: remove them"
+        )
+
+
 def instance_boxes(
     points: Float32[np.ndarray, "n 3"],
     labels: Int32[np.ndarray, "n"],

@@ -9,7 +9,7 @@ from jaxtyping import Float32, Int, Int32
 from fourdc_jax.data.grids.capacity import Rows
 from fourdc_jax.data.grids.grid import Grid, make_grid
 from fourdc_jax.data.grids.voxelization import LevelStrides, count_rows, find_voxels, quantize
-from fourdc_jax.data.scan import Scan
+from fourdc_jax.data.scan import Scan, check_points
 from fourdc_jax.data.scenes.augmentation import (
     AugmentationParams,
     augment,
@@ -70,14 +70,7 @@ class Sample:
 
 def check_scan(scan: Scan, features: str) -> None:
     """Raises ValueError where a scan has no points, coordinates that are no numbers, no colours."""
-    if len(scan.points) == 0:
-        raise ValueError(f"scan {scan.name!r} has no points")
-    if not np.isfinite(scan.points).all():
-        count = np.count_nonzero(~np.isfinite(scan.points).all(axis=1))
-        raise ValueError(
-            f"scan {scan.name!r}: {count} of {len(scan.points)} points have coordinates that are "
-            "not finite: remove them"
-        )
+    check_points(scan)
     if features == "color" and scan.colors is None:
         raise ValueError(f"scan {scan.name!r} has no colours: set features to 'constant'")
 

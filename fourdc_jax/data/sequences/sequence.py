@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float32, Float64, Int32
 
 from fourdc_jax.data.geometry import transform_points
 from fourdc_jax.data.grids.voxelization import reduce_to_voxels
-from fourdc_jax.data.scan import Scan
+from fourdc_jax.data.scan import Scan, check_points
 from fourdc_jax.data.sequences.augmentation import (
     Background,
     NotEnoughPoints,
@@ -110,10 +110,7 @@ def prepare_scan(scan: Scan, params: SequenceParams) -> PreparedScan:
     Raises:
       ValueError: the scan is empty, not finite, or too large to be in metres.
     """
-    if len(scan.points) == 0:
-        raise ValueError(f"scan {scan.name!r} has no points")
-    if not np.isfinite(scan.points).all():
-        raise ValueError(f"scan {scan.name!r} has coordinates that are not finite")
+    check_points(scan)
     extent = max(float(np.ptp(column)) for column in scan.points.T)
     if extent > params.max_extent:
         raise ValueError(
