@@ -4,6 +4,7 @@ from fourdc_jax.kernels.gather_rows import gather_rows
 from fourdc_jax.kernels.hash_table import HashTable, build_hash_table, lookup
 from fourdc_jax.kernels.implementation import Implementation
 from fourdc_jax.kernels.kernel_map import (
+    ConvMap,
     Downsample,
     KernelMap,
     KernelType,
@@ -13,12 +14,13 @@ from fourdc_jax.kernels.kernel_map import (
     kernel_volume,
 )
 from fourdc_jax.kernels.padding import PAD_COORDINATE, valid_rows, zero_padding
-from fourdc_jax.kernels.sparse_conv import sparse_conv, strided_conv, transposed_conv
+from fourdc_jax.kernels.sparse_conv import convolve, sparse_conv, strided_conv, transposed_conv
 from fourdc_jax.kernels.sparse_conv.moments import BlockMoments
 
 __all__ = [
     "PAD_COORDINATE",
     "BlockMoments",
+    "ConvMap",
     "Downsample",
     "HashTable",
     "Implementation",
@@ -26,6 +28,7 @@ __all__ = [
     "KernelType",
     "build_hash_table",
     "build_kernel_map",
+    "convolve",
     "downsample",
     "gather_rows",
     "kernel_offsets",

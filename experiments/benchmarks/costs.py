@@ -144,12 +144,15 @@ def map_of(layer: Layer, pyramid: Pyramid) -> Map:
     return pyramid.stem_map if layer.name == "stem_conv" else pyramid.levels[layer.level].kernel_map
 
 
-def array_rows(layer: Layer, kernel_map: Map) -> tuple[int, int]:
-    """Rows of a layer's input and output arrays, padding included."""
-    if layer.kind == "submanifold":
-        return (kernel_map.rows.shape[1],) * 2
-    fine, coarse = kernel_map.parents.shape[0], kernel_map.children.shape[1]
-    return (fine, coarse) if layer.kind == "strided" else (coarse, fine)
+def conv_map_of(layer: Layer, kernel_map: Map) -> kernels.ConvMap:
+    """What the layer's convolution reads of its map."""
+    match layer.kind:
+        case "strided":
+            return kernel_map.strided
+        case "transposed":
+            return kernel_map.transposed
+        case _:
+            return kernel_map.submanifold
 
 
 def forward_cost(layers: Sequence[Layer], itemsize: int) -> Cost:

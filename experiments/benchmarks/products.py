@@ -9,10 +9,9 @@ from functools import partial
 from typing import Literal, NamedTuple
 
 import jax
-from benchmarks.costs import Cost, Layer, Map, array_rows
+from benchmarks.costs import Cost, Layer, Map, conv_map_of
 from fourdc_jax.kernels.compiled import CompiledKernel, launched_kernels
 from fourdc_jax.kernels.implementation import lowering_for
-from fourdc_jax.kernels.kernel_map.maps import PairLists, Tiles
 from fourdc_jax.kernels.sparse_conv.tile_table import Problem, Tile, log2_of_rows
 from fourdc_jax.kernels.sparse_conv.triton_gemm import implicit_gemm
 from fourdc_jax.kernels.sparse_conv.triton_narrow import (
@@ -54,21 +53,21 @@ class Product(NamedTuple):
 
 def products_of(layer: Layer, kernel_map: Map, dtype: str, architecture: int) -> list[Product]:
     """The products of a training step; a stem's input needs no gradient."""
-    num_inputs, num_outputs = array_rows(layer, kernel_map)
+    shape = conv_map_of(layer, kernel_map).shape
     narrow = layer.kind == "submanifold" and layer.c_in <= NARROW_CHANNELS
     products = []
     for direction in DIRECTIONS:
-        c_in, c_out, rows = layer.c_in, layer.c_out, num_outputs
+        c_in, c_out, rows = layer.c_in, layer.c_out, shape.outputs
         operation = "narrow_conv" if narrow else "gemm"
         if direction == "input gradient":
             if layer.name == "stem_conv":
                 continue
-            operation, c_in, c_out, rows = "gemm", layer.c_out, layer.c_in, num_inputs
+            operation, c_in, c_out, rows = "gemm", layer.c_out, layer.c_in, shape.inputs
         elif direction == "weight gradient":
             operation = "narrow_weight_gradient" if narrow else "weight_gradient"
-        shape = (layer.volume, c_in, c_out, log2_of_rows(rows))
-        problem = Problem(operation, architecture, dtype, *shape)
-        products.append(Product(layer, direction, num_inputs, num_outputs, problem))
+        sizes = (layer.volume, c_in, c_out, log2_of_rows(rows))
+        problem = Problem(operation, architecture, dtype, *sizes)
+        products.append(Product(layer, direction, shape.inputs, shape.outputs, problem))
     return products
 
 
@@ -101,35 +100,20 @@ def run_product(
 ) -> Array:
     """Output, input gradient or weight gradient of the layer, by a kernel with this tile."""
     layer, how = product.layer, {"precision": "ieee", "implementation": implementation}
+    reads = conv_map_of(layer, kernel_map)
     if product.problem.operation == "narrow_conv":
-        num_rows = kernel_map.num_rows
-        return narrow_conv(features, weights, kernel_map.rows, num_rows, tile, **how)
+        return narrow_conv(features, weights, reads.rows, reads.num_rows, tile, **how)
     if product.problem.operation == "narrow_weight_gradient":
-        num_rows = kernel_map.num_rows
-        return narrow_weight_gradient(features, grad, kernel_map.rows, num_rows, tile, **how)
-    forward, backward, pairs = _reads(layer, kernel_map)
+        return narrow_weight_gradient(features, grad, reads.rows, reads.num_rows, tile, **how)
     if product.direction == "forward":
-        out, _ = implicit_gemm(features, weights, *forward, product.num_outputs, tile, **how)
+        out, _ = implicit_gemm(
+            features, weights, reads.tiles, reads.num_rows, product.num_outputs, tile, **how
+        )
         return out
     if product.direction == "input gradient":
-        mirrored = layer.kind == "submanifold"
         out, _ = implicit_gemm(
-            grad, weights, *backward, product.num_inputs, tile,
-            transposed=True, mirrored=mirrored, **how,
+            grad, weights, reads.input_tiles, reads.num_input_rows, product.num_inputs, tile,
+            transposed=True, mirrored=reads.mirrored, **how,
         )  # fmt: skip
         return out
-    return weight_gradient(features, grad, pairs, forward[1], layer.volume, tile, **how)
-
-
-def _reads(
-    layer: Layer, kernel_map: Map
-) -> tuple[tuple[Tiles, Array], tuple[Tiles, Array], PairLists]:
-    """Tiles and rows of the outputs, those of the inputs, and (input, output) pairs."""
-    if layer.kind == "submanifold":
-        own = (kernel_map.tiles, kernel_map.num_rows)
-        return own, own, kernel_map.pairs
-    coarse = (kernel_map.tiles, kernel_map.num_rows)
-    fine = (kernel_map.transposed_tiles, kernel_map.num_fine_rows)
-    if layer.kind == "strided":
-        return coarse, fine, kernel_map.pairs
-    return fine, coarse, kernel_map.pairs.exchanged()
+    return weight_gradient(features, grad, reads.pairs, reads.num_rows, layer.volume, tile, **how)

@@ -12,7 +12,7 @@ from benchmarks.costs import (
     Cost,
     Layer,
     MapSizes,
-    array_rows,
+    conv_map_of,
     forward_cost,
     measure_maps,
     network_layers,
@@ -77,16 +77,12 @@ def layer_workloads(
 
     The gradients of a layer of few input channels, a stem, leave out that of its input.
     """
-    convolve = {
-        "submanifold": kernels.sparse_conv,
-        "strided": kernels.strided_conv,
-        "transposed": kernels.transposed_conv,
-    }[layer.kind]
     itemsize = jnp.dtype(dtype).itemsize
     stem = layer.c_in == IN_CHANNELS
 
     def forward(x, w, kernel_map):
-        return convolve(x, w, kernel_map, implementation=implementation)
+        conv_map = conv_map_of(layer, kernel_map)
+        return kernels.convolve(x, w, conv_map, implementation=implementation)
 
     def with_gradients(x, w, grad, kernel_map):
         if stem:
@@ -96,10 +92,10 @@ def layer_workloads(
         return y, pullback(grad)
 
     def argument_sets(with_grad: bool):
-        num_inputs, num_outputs = array_rows(layer, kernel_map)
-        x_shape = jax.ShapeDtypeStruct((num_inputs, layer.c_in), dtype)
+        rows = conv_map_of(layer, kernel_map).shape
+        x_shape = jax.ShapeDtypeStruct((rows.inputs, layer.c_in), dtype)
         w_shape = jax.ShapeDtypeStruct((layer.volume, layer.c_in, layer.c_out), dtype)
-        y_shape = jax.ShapeDtypeStruct((num_outputs, layer.c_out), dtype)
+        y_shape = jax.ShapeDtypeStruct((rows.outputs, layer.c_out), dtype)
         num_bytes = itemsize * (x_shape.size + with_grad * y_shape.size)
         for seed in range(number_of_sets(num_bytes)):
             keys = jax.random.split(jax.random.key(seed), 3)

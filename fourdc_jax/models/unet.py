@@ -1,6 +1,5 @@
 """The sparse residual U-Net (MinkUNet, Res16UNet) in any dimension."""
 
-import math
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -11,13 +10,7 @@ from jaxtyping import Array, Float, Int32
 from fourdc_jax.models.architectures import BlockType, find_architecture
 from fourdc_jax.sparse.batch_norm import MaskedBatchNorm
 from fourdc_jax.sparse.execution import Execution
-from fourdc_jax.sparse.layers import (
-    Pointwise,
-    SparseConv,
-    StridedConv,
-    TransposedConv,
-    convolve_and_normalize,
-)
+from fourdc_jax.sparse.layers import Pointwise, SparseConv, convolve_and_normalize
 from fourdc_jax.sparse.pyramid import KernelType, Level, Pyramid, build_pyramid
 
 Norm = Callable[..., MaskedBatchNorm]
@@ -36,12 +29,12 @@ class BasicBlock(nn.Module):
     def __call__(
         self, x: Float[Array, "n c_in"], level: Level, train: bool
     ) -> Float[Array, "n c_out"]:
-        rows = level.num_rows
+        rows, conv_map = level.num_rows, level.kernel_map.submanifold
 
         def convolve(y, index):
             conv = SparseConv(self.planes, self.execution, name=f"conv{index}")
             norm = self.norm(name=f"norm{index}")
-            return convolve_and_normalize(conv, norm, y, level.kernel_map, rows, train=train)
+            return convolve_and_normalize(conv, norm, y, conv_map, train=train)
 
         y = convolve(nn.relu(convolve(x, 1)), 2)
         if x.shape[-1] != self.planes:
@@ -63,12 +56,12 @@ class BottleneckBlock(nn.Module):
         self, x: Float[Array, "n c_in"], level: Level, train: bool
     ) -> Float[Array, "n c_out"]:
         features = self.planes * BOTTLENECK_EXPANSION
-        rows = level.num_rows
+        rows, conv_map = level.num_rows, level.kernel_map.submanifold
         y = Pointwise(self.planes, name="conv1")(x, rows)
         y = nn.relu(self.norm(name="norm1")(y, rows, train=train))
         conv = SparseConv(self.planes, self.execution, name="conv2")
         norm = self.norm(name="norm2")
-        y = nn.relu(convolve_and_normalize(conv, norm, y, level.kernel_map, rows, train=train))
+        y = nn.relu(convolve_and_normalize(conv, norm, y, conv_map, train=train))
         y = Pointwise(features, name="conv3")(y, rows)
         y = self.norm(name="norm3")(y, rows, train=train)
         if x.shape[-1] != features:
@@ -148,27 +141,24 @@ class SparseUNet(nn.Module):
         self, features: Float[Array, "n c_in"], pyramid: Pyramid, *, train: bool
     ) -> Float[Array, "n c_out"]:
         norm = partial(MaskedBatchNorm, momentum=self.batch_norm_momentum, execution=self.execution)
-        options = {"kernel_volume": math.prod(self._stride), "execution": self.execution}
 
-        def convolve(conv, x, sparse_map, name, level):
-            """The layers `name`_conv and `name`_norm; `level` is that of the result."""
-            args = (conv(name=f"{name}_conv"), norm(name=f"{name}_norm"), x, sparse_map)
-            rows = pyramid.levels[level].num_rows
-            return nn.relu(convolve_and_normalize(*args, rows, train=train))
+        def convolve(x, planes, conv_map, name):
+            """The layers `name`_conv and `name`_norm, and an activation."""
+            conv = SparseConv(planes, self.execution, name=f"{name}_conv")
+            y = convolve_and_normalize(conv, norm(name=f"{name}_norm"), x, conv_map, train=train)
+            return nn.relu(y)
 
-        stem = partial(SparseConv, self.stem_channels, self.execution)
-        x = convolve(stem, features.astype(self.execution.dtype), pyramid.stem_map, "stem", 0)
+        x = features.astype(self.execution.dtype)
+        x = convolve(x, self.stem_channels, pyramid.stem_map.submanifold, "stem")
         skips = []
         for level in range(1, 5):
             skips.append(x)
             down = pyramid.downsamples[level - 1]
-            conv = partial(StridedConv, x.shape[-1], **options)
-            x = convolve(conv, x, down, f"down{level}", level)
+            x = convolve(x, x.shape[-1], down.strided, f"down{level}")
             x = self._stage(x, level, pyramid.levels[level], norm, train)
         for stage, level in zip(range(5, 9), (3, 2, 1, 0)):
             down = pyramid.downsamples[level]
-            conv = partial(TransposedConv, self.planes[stage - 1], **options)
-            x = convolve(conv, x, down, f"up{stage}", level)
+            x = convolve(x, self.planes[stage - 1], down.transposed, f"up{stage}")
             x = jnp.concatenate([x, skips.pop()], axis=1)
             x = self._stage(x, stage, pyramid.levels[level], norm, train)
         if self.out_channels is None:

@@ -1,4 +1,4 @@
-"""Flax layers of sparse networks: convolutions on a pyramid's maps.
+"""Flax layers of sparse networks: convolutions over a pyramid's maps.
 
 Features enter and leave with padded rows 0. Parameters are float32 and are cast to the dtype of
 the features, so that the dtype chosen at the network's entry is the compute dtype throughout;
@@ -18,66 +18,22 @@ ConvResult = Float[Array, "m c_out"] | tuple[Float[Array, "m c_out"], kernels.Bl
 
 
 class SparseConv(nn.Module):
-    """Submanifold convolution: every row reads its neighbours of the same level. No bias."""
+    """The convolution of a map, submanifold, strided or transposed. No bias."""
 
     features: int
     execution: Execution = Execution()
 
     @nn.compact
     def __call__(
-        self,
-        x: Float[Array, "n c_in"],
-        kernel_map: kernels.KernelMap,
-        *,
-        with_moments: bool = False,
+        self, x: Float[Array, "n c_in"], conv_map: kernels.ConvMap, *, with_moments: bool = False
     ) -> ConvResult:
-        shape = (kernel_map.rows.shape[0], x.shape[-1], self.features)  # (k, c_in, c_out)
-        kernel = self.param("kernel", minkowski_uniform(shape[0] * shape[1]), shape, jnp.float32)
+        """Args: conv_map: `kmap.submanifold`, `down.strided` or `down.transposed`."""
+        shape = (conv_map.shape.volume, x.shape[-1], self.features)  # (k, c_in, c_out)
+        fan = shape[0] * (shape[2] if conv_map.shape.kind == "transposed" else shape[1])
+        kernel = self.param("kernel", minkowski_uniform(fan), shape, jnp.float32)
         implementation = self.execution.implementation
-        return kernels.sparse_conv(
-            x, kernel, kernel_map, with_moments=with_moments, implementation=implementation
-        )
-
-
-class StridedConv(nn.Module):
-    """Convolution to the next coarser level, kernel size = stride. No bias."""
-
-    features: int
-    kernel_volume: int
-    execution: Execution = Execution()
-
-    @nn.compact
-    def __call__(
-        self, x: Float[Array, "fine c_in"], down: kernels.Downsample, *, with_moments: bool = False
-    ) -> ConvResult:
-        shape = (self.kernel_volume, x.shape[-1], self.features)  # (k, c_in, c_out)
-        kernel = self.param("kernel", minkowski_uniform(shape[0] * shape[1]), shape, jnp.float32)
-        implementation = self.execution.implementation
-        return kernels.strided_conv(
-            x, kernel, down, with_moments=with_moments, implementation=implementation
-        )
-
-
-class TransposedConv(nn.Module):
-    """Convolution back to the next finer level's coordinates, kernel size = stride. No bias."""
-
-    features: int
-    kernel_volume: int
-    execution: Execution = Execution()
-
-    @nn.compact
-    def __call__(
-        self,
-        x: Float[Array, "coarse c_in"],
-        down: kernels.Downsample,
-        *,
-        with_moments: bool = False,
-    ) -> ConvResult:
-        shape = (self.kernel_volume, x.shape[-1], self.features)  # (k, c_in, c_out)
-        kernel = self.param("kernel", minkowski_uniform(shape[0] * shape[2]), shape, jnp.float32)
-        implementation = self.execution.implementation
-        return kernels.transposed_conv(
-            x, kernel, down, with_moments=with_moments, implementation=implementation
+        return kernels.convolve(
+            x, kernel, conv_map, with_moments=with_moments, implementation=implementation
         )
 
 
@@ -102,21 +58,15 @@ class Pointwise(nn.Module):
 
 
 def convolve_and_normalize(
-    conv: SparseConv | StridedConv | TransposedConv,
+    conv: SparseConv,
     norm: MaskedBatchNorm,
     x: Float[Array, "n c_in"],
-    sparse_map: kernels.KernelMap | kernels.Downsample,
-    num_rows: Int32[Array, ""],
+    conv_map: kernels.ConvMap,
     *,
     train: bool,
 ) -> Float[Array, "m c_out"]:
-    """norm(conv(x)); in training the norm has its moments from the convolution, which saves a pass.
-
-    Args:
-      sparse_map: what the convolution reads.
-      num_rows: of the result.
-    """
+    """norm(conv(x)); in training the convolution gives the norm its moments, which saves a pass."""
     if not train:
-        return norm(conv(x, sparse_map), num_rows, train=False)
-    y, moments = conv(x, sparse_map, with_moments=True)
-    return norm(y, num_rows, train=True, moments=moments)
+        return norm(conv(x, conv_map), conv_map.num_rows, train=False)
+    y, moments = conv(x, conv_map, with_moments=True)
+    return norm(y, conv_map.num_rows, train=True, moments=moments)

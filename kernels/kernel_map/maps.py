@@ -1,7 +1,9 @@
 """What a sparse convolution knows about its coordinates: kernel maps and strided maps."""
 
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
+import jax
 from jaxtyping import Array, Int32, UInt32
 
 SMALLEST_TILE, LARGEST_TILE = 128, 2048  # pairs that a step of the XLA dataflow takes
@@ -54,6 +56,50 @@ class Tiles(NamedTuple):
     active: UInt32[Array, "granules words"]
 
 
+@jax.tree_util.register_static
+@dataclass(frozen=True)
+class ConvShape:
+    """Which convolution it is, and its sizes.
+
+    Attributes:
+      kind: submanifold: output rows are the input's; strided: fine to coarse; transposed: back.
+      volume: number of kernel offsets, k.
+      inputs, outputs: rows of the arrays, padding included.
+    """
+
+    kind: Literal["submanifold", "strided", "transposed"]
+    volume: int
+    inputs: int
+    outputs: int
+
+
+class ConvMap(NamedTuple):
+    """What one convolution and its gradients read: `kmap.submanifold` or one way of a `Downsample`.
+
+    Attributes:
+      shape: static.
+      num_rows, num_input_rows: int32 scalars, output and input rows in use.
+      pairs: (input row, output row), a list for each offset; of a submanifold map for each offset
+        before the centre: offset k-1-i has list i exchanged, and the centre is every row itself.
+      rows: int32 [k, n] of a submanifold map, the input row of each offset; None of the others.
+      tiles, input_tiles: what the Triton kernels read for the output, and for the gradient of the
+        input; None in a map for XLA. A submanifold map read backwards has its offsets mirrored.
+    """
+
+    shape: ConvShape
+    num_rows: Int32[Array, ""]
+    num_input_rows: Int32[Array, ""]
+    pairs: PairLists
+    rows: Int32[Array, "k n"] | None
+    tiles: Tiles | None
+    input_tiles: Tiles | None
+
+    @property
+    def mirrored(self) -> bool:
+        """Whether the map read backwards is itself, with offset k-1-i in the place of offset i."""
+        return self.shape.kind == "submanifold"
+
+
 class KernelMap(NamedTuple):
     """Submanifold map: which input row each offset of each output row reads.
 
@@ -69,6 +115,20 @@ class KernelMap(NamedTuple):
     num_rows: Int32[Array, ""]
     pairs: PairLists
     tiles: Tiles | None = None
+
+    @property
+    def submanifold(self) -> ConvMap:
+        """What the convolution reads."""
+        volume, n = self.rows.shape
+        return ConvMap(
+            shape=ConvShape("submanifold", volume, n, n),
+            num_rows=self.num_rows,
+            num_input_rows=self.num_rows,
+            pairs=self.pairs,
+            rows=self.rows,
+            tiles=self.tiles,
+            input_tiles=self.tiles,
+        )
 
 
 class Downsample(NamedTuple):
@@ -96,3 +156,31 @@ class Downsample(NamedTuple):
     pairs: PairLists
     tiles: Tiles | None = None
     transposed_tiles: Tiles | None = None
+
+    @property
+    def strided(self) -> ConvMap:
+        """What the convolution from fine to coarse reads."""
+        volume, coarse = self.children.shape
+        return ConvMap(
+            shape=ConvShape("strided", volume, self.parents.shape[0], coarse),
+            num_rows=self.num_rows,
+            num_input_rows=self.num_fine_rows,
+            pairs=self.pairs,
+            rows=None,
+            tiles=self.tiles,
+            input_tiles=self.transposed_tiles,
+        )
+
+    @property
+    def transposed(self) -> ConvMap:
+        """What the convolution from coarse to fine reads."""
+        volume, coarse = self.children.shape
+        return ConvMap(
+            shape=ConvShape("transposed", volume, coarse, self.parents.shape[0]),
+            num_rows=self.num_fine_rows,
+            num_input_rows=self.num_rows,
+            pairs=self.pairs.exchanged(),
+            rows=None,
+            tiles=self.transposed_tiles,
+            input_tiles=self.tiles,
+        )

@@ -1,3 +1,3 @@
-from fourdc_jax.kernels.sparse_conv.api import sparse_conv, strided_conv, transposed_conv
+from fourdc_jax.kernels.sparse_conv.api import convolve, sparse_conv, strided_conv, transposed_conv
 
-__all__ = ["sparse_conv", "strided_conv", "transposed_conv"]
+__all__ = ["convolve", "sparse_conv", "strided_conv", "transposed_conv"]

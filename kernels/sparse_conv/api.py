@@ -14,9 +14,11 @@ over blocks of rows, for a batch normalisation; or None in their place where the
 pass over the result. No gradient flows through moments.
 """
 
+from typing import Any
+
 import jax.numpy as jnp
 from fourdc_jax.kernels.implementation import Implementation, resolve
-from fourdc_jax.kernels.kernel_map.maps import Downsample, KernelMap, Tiles
+from fourdc_jax.kernels.kernel_map.maps import ConvMap, ConvShape, Downsample, KernelMap
 from fourdc_jax.kernels.padding import zero_padding
 from fourdc_jax.kernels.sparse_conv import xla
 from fourdc_jax.kernels.sparse_conv.moments import BlockMoments
@@ -24,15 +26,58 @@ from jaxtyping import Array, Float
 
 Result = Float[Array, "m c_out"] | tuple[Float[Array, "m c_out"], BlockMoments | None]
 
+INPUT_LEVEL = {  # what the input's rows are those of
+    "submanifold": "the kernel map",
+    "strided": "the fine level",
+    "transposed": "the coarse level",
+}
+
+
+def convolve(
+    features: Float[Array, "n c_in"],
+    weights: Float[Array, "k c_in c_out"],
+    conv_map: ConvMap,
+    *,
+    bias: Float[Array, "c_bias"] | None = None,
+    with_moments: bool = False,
+    implementation: Implementation = "auto",
+) -> Result:
+    """The convolution that the map describes, whichever of the three it is.
+
+    Args:
+      features: [n, c_in] of the map's input level; padded rows must be 0.
+      weights: [k, c_in, c_out], offsets in the order of `kernel_offsets`.
+      conv_map: `kmap.submanifold`, `down.strided` or `down.transposed`.
+      bias: [c_out], added to the rows that hold data.
+      with_moments: return a pair, the result and its moments.
+
+    Raises:
+      ValueError: shapes that do not fit the map, an implementation that is not available, or a map
+        that was built for another one.
+    """
+    _check(features, weights, bias, conv_map.shape)
+    resolved = resolve(implementation)
+    if resolved == "xla":
+        out, moments = xla.convolve(features, weights, conv_map), None
+        if bias is not None:  # left to XLA's fusion
+            out = zero_padding(out + bias.astype(out.dtype), conv_map.num_rows)
+    else:
+        from fourdc_jax.kernels.sparse_conv import triton
+
+        if conv_map.tiles is None:
+            raise ValueError(
+                f"implementation={resolved!r} reads more of a map than was built: build the map "
+                f"with implementation={resolved!r} too."
+            )
+        out, moments = triton.convolve(features, weights, bias, conv_map, with_moments, resolved)
+    return (out, moments) if with_moments else out
+
 
 def sparse_conv(
     features: Float[Array, "n c_in"],
     weights: Float[Array, "k c_in c_out"],
     kmap: KernelMap,
-    *,
-    bias: Float[Array, "c_bias"] | None = None,
-    with_moments: bool = False,
-    implementation: Implementation = "auto",
+    **options: Any,
 ) -> Result:
     """Submanifold convolution: output rows are the input's rows.
 
@@ -40,31 +85,16 @@ def sparse_conv(
       features: [n, c_in]; padded rows must be 0.
       weights: [k, c_in, c_out], offsets in the order of `kernel_offsets`.
       kmap: `build_kernel_map(...)` over the same n rows and with k offsets.
-
-    Raises:
-      ValueError: shapes that do not fit the map, an implementation that is not available, or a map
-        that was built for another one.
+      options: `bias`, `with_moments` and `implementation`, as for `convolve`.
     """
-    _check(features, weights, bias, kmap.rows.shape[0], kmap.rows.shape[1], "the kernel map")
-    resolved = resolve(implementation)
-    if resolved == "xla":
-        out = xla.sparse_conv(features, weights, kmap)
-        return _finish(out, bias, kmap.num_rows, with_moments)
-    from fourdc_jax.kernels.sparse_conv import triton
-
-    _check_tiles(kmap.tiles, resolved)
-    out, moments = triton.sparse_conv(features, weights, kmap, bias, with_moments, resolved)
-    return (out, moments) if with_moments else out
+    return convolve(features, weights, kmap.submanifold, **options)
 
 
 def strided_conv(
     features: Float[Array, "n c_in"],
     weights: Float[Array, "k c_in c_out"],
     down: Downsample,
-    *,
-    bias: Float[Array, "c_bias"] | None = None,
-    with_moments: bool = False,
-    implementation: Implementation = "auto",
+    **options: Any,
 ) -> Result:
     """Strided convolution with kernel = stride: fine rows -> coarse rows [capacity, c_out].
 
@@ -72,30 +102,16 @@ def strided_conv(
       features: [n, c_in] of the fine level; padded rows must be 0.
       weights: [k, c_in, c_out], k = product of the strides.
       down: `downsample(...)` of the fine level.
-
-    Raises:
-      ValueError: as for `sparse_conv`.
+      options: `bias`, `with_moments` and `implementation`, as for `convolve`.
     """
-    _check(features, weights, bias, down.children.shape[0], down.parents.shape[0], "the fine level")
-    resolved = resolve(implementation)
-    if resolved == "xla":
-        out = xla.strided_conv(features, weights, down)
-        return _finish(out, bias, down.num_rows, with_moments)
-    from fourdc_jax.kernels.sparse_conv import triton
-
-    _check_tiles(down.tiles, resolved)
-    out, moments = triton.strided_conv(features, weights, down, bias, with_moments, resolved)
-    return (out, moments) if with_moments else out
+    return convolve(features, weights, down.strided, **options)
 
 
 def transposed_conv(
     features: Float[Array, "capacity c_in"],
     weights: Float[Array, "k c_in c_out"],
     down: Downsample,
-    *,
-    bias: Float[Array, "c_bias"] | None = None,
-    with_moments: bool = False,
-    implementation: Implementation = "auto",
+    **options: Any,
 ) -> Result:
     """Transposed convolution with kernel = stride: coarse rows -> the finer level's rows.
 
@@ -103,52 +119,25 @@ def transposed_conv(
       features: [capacity, c_in] of the coarse level; padded rows must be 0.
       weights: [k, c_in, c_out], k = product of the strides.
       down: `downsample(...)` that made the coarse level.
-
-    Raises:
-      ValueError: as for `sparse_conv`.
+      options: `bias`, `with_moments` and `implementation`, as for `convolve`.
     """
-    _check(features, weights, bias, *down.children.shape, "the coarse level")
-    resolved = resolve(implementation)
-    if resolved == "xla":
-        out = xla.transposed_conv(features, weights, down)
-        return _finish(out, bias, down.num_fine_rows, with_moments)
-    from fourdc_jax.kernels.sparse_conv import triton
-
-    _check_tiles(down.transposed_tiles, resolved)
-    out, moments = triton.transposed_conv(features, weights, down, bias, with_moments, resolved)
-    return (out, moments) if with_moments else out
+    return convolve(features, weights, down.transposed, **options)
 
 
-def _finish(out: Array, bias: Array | None, num_rows: Array, with_moments: bool) -> Result:
-    """What the XLA implementation leaves to XLA's fusion."""
-    if bias is not None:
-        out = zero_padding(out + bias.astype(out.dtype), num_rows)
-    return (out, None) if with_moments else out
-
-
-def _check_tiles(tiles: Tiles | None, implementation: str) -> None:
-    if tiles is None:
-        raise ValueError(
-            f"implementation={implementation!r} reads more of a map than was built: build the map "
-            f"with implementation={implementation!r} too."
-        )
-
-
-def _check(
-    features: Array, weights: Array, bias: Array | None, volume: int, rows: int, level: str
-) -> None:
+def _check(features: Array, weights: Array, bias: Array | None, shape: ConvShape) -> None:
     if features.ndim != 2 or weights.ndim != 3 or features.shape[1] != weights.shape[1]:
         raise ValueError(
             f"features [n, c_in] {tuple(features.shape)} and weights [k, c_in, c_out] "
             f"{tuple(weights.shape)} do not fit together."
         )
-    if weights.shape[0] != volume:
+    if weights.shape[0] != shape.volume:
         raise ValueError(
-            f"weights have {weights.shape[0]} kernel offsets, the map has {volume}: build the map "
-            "with the layer's kernel size, kernel type and stride."
+            f"weights have {weights.shape[0]} kernel offsets, the map has {shape.volume}: build "
+            "the map with the layer's kernel size, kernel type and stride."
         )
-    if features.shape[0] != rows:
-        raise ValueError(f"features have {features.shape[0]} rows, {level} has {rows}.")
+    if features.shape[0] != shape.inputs:
+        level = INPUT_LEVEL[shape.kind]
+        raise ValueError(f"features have {features.shape[0]} rows, {level} has {shape.inputs}.")
     if not jnp.issubdtype(features.dtype, jnp.floating):
         raise ValueError(f"features must be a float dtype, got {features.dtype}.")
     if bias is not None and bias.shape != weights.shape[2:]:

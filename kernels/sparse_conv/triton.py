@@ -1,4 +1,4 @@
-"""Sparse convolutions as Triton kernels: implicit GEMM over sorted tiles, and its gradients.
+"""Sparse convolution as Triton kernels: implicit GEMM over sorted tiles, and its gradients.
 
 The input gradient of a convolution is a convolution with transposed weights over the map read
 backwards; a submanifold map read backwards is itself with mirrored offsets. The weight gradient
@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 from fourdc_jax.kernels.implementation import compute_capability
-from fourdc_jax.kernels.kernel_map.maps import Downsample, KernelMap, PairLists, Tiles
+from fourdc_jax.kernels.kernel_map.maps import ConvMap
 from fourdc_jax.kernels.padding import zero_padding
 from fourdc_jax.kernels.sparse_conv.moments import BlockMoments
 from fourdc_jax.kernels.sparse_conv.tile_table import (
@@ -28,86 +28,29 @@ from fourdc_jax.kernels.sparse_conv.triton_narrow import (
     narrow_weight_gradient,
 )
 from fourdc_jax.kernels.sparse_conv.triton_weight_gradient import weight_gradient
-from jaxtyping import Array, Float, Int32
+from jaxtyping import Array, Float
 
 # Without a GPU (in the interpreter) tiles are those of this architecture.
 INTERPRETED_ARCHITECTURE = 90
 
 
-class _Maps(NamedTuple):
-    """What one convolution and its gradients read.
-
-    Attributes:
-      tiles, num_rows: of the outputs.
-      backward_tiles, backward_num_rows: of the inputs, for the input gradient.
-      pairs: (input, output), for the weight gradient.
-      rows: int32 [k, n] of a submanifold map, for convolutions of few channels; else None.
-    """
-
-    tiles: Tiles
-    num_rows: Int32[Array, ""]
-    backward_tiles: Tiles
-    backward_num_rows: Int32[Array, ""]
-    pairs: PairLists
-    rows: Int32[Array, "k n"] | None
-
-
 class _Options(NamedTuple):
-    num_outputs: int
-    mirrored: bool
     with_moments: bool
     precision: str
     implementation: Literal["triton", "interpret"]
 
 
-def sparse_conv(
+def convolve(
     features: Float[Array, "n c_in"],
     weights: Float[Array, "k c_in c_out"],
-    kmap: KernelMap,
     bias: Float[Array, "c_out"] | None,
+    conv_map: ConvMap,
     with_moments: bool,
     implementation: Literal["triton", "interpret"],
-) -> tuple[Float[Array, "n c_out"], BlockMoments | None]:
-    """Submanifold convolution and the moments of its result, where they cost no further pass."""
-    maps = _Maps(kmap.tiles, kmap.num_rows, kmap.tiles, kmap.num_rows, kmap.pairs, kmap.rows)
-    precision = _float32_precision()
-    options = _Options(features.shape[0], True, with_moments, precision, implementation)
-    return _convolve(features, weights, bias, maps, options)
-
-
-def strided_conv(
-    features: Float[Array, "n c_in"],
-    weights: Float[Array, "k c_in c_out"],
-    down: Downsample,
-    bias: Float[Array, "c_out"] | None,
-    with_moments: bool,
-    implementation: Literal["triton", "interpret"],
-) -> tuple[Float[Array, "capacity c_out"], BlockMoments | None]:
-    """Fine -> coarse."""
-    maps = _Maps(
-        down.tiles, down.num_rows, down.transposed_tiles, down.num_fine_rows, down.pairs, None
-    )
-    num_outputs = down.children.shape[1]
-    options = _Options(num_outputs, False, with_moments, _float32_precision(), implementation)
-    return _convolve(features, weights, bias, maps, options)
-
-
-def transposed_conv(
-    features: Float[Array, "capacity c_in"],
-    weights: Float[Array, "k c_in c_out"],
-    down: Downsample,
-    bias: Float[Array, "c_out"] | None,
-    with_moments: bool,
-    implementation: Literal["triton", "interpret"],
-) -> tuple[Float[Array, "n c_out"], BlockMoments | None]:
-    """Coarse -> fine."""
-    maps = _Maps(
-        down.transposed_tiles, down.num_fine_rows, down.tiles, down.num_rows,
-        down.pairs.exchanged(), None,
-    )  # fmt: skip
-    num_outputs = down.parents.shape[0]
-    options = _Options(num_outputs, False, with_moments, _float32_precision(), implementation)
-    return _convolve(features, weights, bias, maps, options)
+) -> tuple[Float[Array, "m c_out"], BlockMoments | None]:
+    """The convolution of a map, and the moments of its result where they cost no further pass."""
+    options = _Options(with_moments, _float32_precision(), implementation)
+    return _convolve(features, weights, bias, conv_map, options)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(4,))
@@ -115,56 +58,58 @@ def _convolve(
     features: Float[Array, "n c_in"],
     weights: Float[Array, "k c_in c_out"],
     bias: Float[Array, "c_out"] | None,
-    maps: _Maps,
+    conv_map: ConvMap,
     options: _Options,
 ) -> tuple[Float[Array, "m c_out"], BlockMoments | None]:
     weights = weights.astype(features.dtype)
     how = {"precision": options.precision, "implementation": options.implementation}
     how["bias"] = None if bias is None else bias.astype(jnp.float32)
-    if _is_narrow(features, maps):
-        tile = _tile("narrow_conv", features, weights.shape, options.num_outputs)
-        return narrow_conv(features, weights, maps.rows, maps.num_rows, tile, **how), None
-    tile = _tile("gemm", features, weights.shape, options.num_outputs)
+    if _is_narrow(features, conv_map):
+        tile = _tile("narrow_conv", features, weights.shape, conv_map.shape.outputs)
+        return narrow_conv(features, weights, conv_map.rows, conv_map.num_rows, tile, **how), None
+    tile = _tile("gemm", features, weights.shape, conv_map.shape.outputs)
     if bias is not None:
         tile = tile._replace(splits=1)
     with_moments = options.with_moments and tile.splits == 1
     out, moments = implicit_gemm(
-        features, weights, maps.tiles, maps.num_rows, options.num_outputs, tile,
+        features, weights, conv_map.tiles, conv_map.num_rows, conv_map.shape.outputs, tile,
         with_moments=with_moments, **how,
     )  # fmt: skip
     if moments is None:
         return out, None
     first = jnp.arange(len(moments[0]), dtype=jnp.int32)[:, None] * tile.rows
-    num_rows = jnp.minimum(maps.num_rows, options.num_outputs)
+    num_rows = jnp.minimum(conv_map.num_rows, conv_map.shape.outputs)
     counts = jnp.clip(num_rows - first, 0, tile.rows).astype(jnp.float32)
     return out, BlockMoments(counts, *moments)
 
 
-def _convolve_forward(features, weights, bias, maps, options):
-    return _convolve(features, weights, bias, maps, options), (features, weights, bias, maps)
+def _convolve_forward(features, weights, bias, conv_map, options):
+    residuals = (features, weights, bias, conv_map)
+    return _convolve(features, weights, bias, conv_map, options), residuals
 
 
 def _convolve_backward(options, residuals, cotangents):
-    features, weights, bias, maps = residuals
+    features, weights, bias, conv_map = residuals
     grad, _ = cotangents  # moments are statistics: no gradient goes through them
     how = {"precision": options.precision, "implementation": options.implementation}
     n, (volume, c_in, c_out) = features.shape[0], weights.shape
     tile = _tile("gemm", grad, (volume, c_out, c_in), n)
     grad_features, _ = implicit_gemm(
-        grad, weights.astype(grad.dtype), maps.backward_tiles, maps.backward_num_rows, n, tile,
-        transposed=True, mirrored=options.mirrored, **how,
+        grad, weights.astype(grad.dtype), conv_map.input_tiles, conv_map.num_input_rows, n, tile,
+        transposed=True, mirrored=conv_map.mirrored, **how,
     )  # fmt: skip
-    if _is_narrow(features, maps):
+    num_rows = conv_map.num_rows
+    if _is_narrow(features, conv_map):
         tile = _tile("narrow_weight_gradient", features, weights.shape, grad.shape[0])
-        grad_weights = narrow_weight_gradient(features, grad, maps.rows, maps.num_rows, tile, **how)
+        grad_weights = narrow_weight_gradient(features, grad, conv_map.rows, num_rows, tile, **how)
     else:
         tile = _tile("weight_gradient", features, weights.shape, grad.shape[0])
         grad_weights = weight_gradient(
-            features, grad, maps.pairs, maps.num_rows, volume, tile, **how
+            features, grad, conv_map.pairs, num_rows, volume, tile, **how
         )
     grad_bias = None
     if bias is not None:
-        total = jnp.sum(zero_padding(grad, maps.num_rows).astype(jnp.float32), axis=0)
+        total = jnp.sum(zero_padding(grad, num_rows).astype(jnp.float32), axis=0)
         grad_bias = total.astype(bias.dtype)
     return grad_features, grad_weights.astype(weights.dtype), grad_bias, None
 
@@ -172,8 +117,8 @@ def _convolve_backward(options, residuals, cotangents):
 _convolve.defvjp(_convolve_forward, _convolve_backward)
 
 
-def _is_narrow(features: Float[Array, "n c_in"], maps: _Maps) -> bool:
-    return maps.rows is not None and features.shape[1] <= NARROW_CHANNELS
+def _is_narrow(features: Float[Array, "n c_in"], conv_map: ConvMap) -> bool:
+    return conv_map.rows is not None and features.shape[1] <= NARROW_CHANNELS
 
 
 def _tile(operation: Operation, features: Array, weights_shape: tuple[int, ...], rows: int) -> Tile:

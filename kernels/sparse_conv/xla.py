@@ -1,11 +1,10 @@
-"""Sparse convolutions in plain jnp: gather, matrix product and scatter over exact pairs."""
+"""Sparse convolution in plain jnp: gather, matrix product and scatter over exact pairs."""
 
 from collections.abc import Callable
-from functools import partial
 
 import jax
 import jax.numpy as jnp
-from fourdc_jax.kernels.kernel_map.maps import Downsample, KernelMap, PairLists
+from fourdc_jax.kernels.kernel_map.maps import ConvMap, PairLists
 from jax import lax
 from jaxtyping import Array, Float, Int32
 
@@ -16,70 +15,86 @@ FEW_ROWS = 256
 GATHERED_ROWS = 4096  # rows of a matrix of gathered neighbours
 
 
-def sparse_conv(
-    features: Float[Array, "n c_in"], weights: Float[Array, "k c_in c_out"], kmap: KernelMap
-) -> Float[Array, "n c_out"]:
-    """Submanifold convolution; its input gradient is the same map read backwards."""
-    return _submanifold(features, weights, kmap)
-
-
 @jax.custom_vjp
-def _submanifold(features, weights, kmap):
+def convolve(
+    features: Float[Array, "n c_in"], weights: Float[Array, "k c_in c_out"], conv_map: ConvMap
+) -> Float[Array, "m c_out"]:
+    """The convolution of a map; its input gradient is the same map read backwards."""
     weights = weights.astype(features.dtype)
-    if _is_small(features):
-        return _gathered(features, weights, kmap.rows, contract=1)
-    return _wide(features, weights, kmap.pairs, _dot)
+    if _is_gathered(features, conv_map):
+        return _gathered(features, weights, conv_map.rows, contract=1)
+    shape = (conv_map.shape.outputs, weights.shape[2])
+    return _scattered(features, weights, conv_map.pairs, shape, _dot, conv_map.mirrored)
 
 
-def _submanifold_fwd(features, weights, kmap):
-    return _submanifold(features, weights, kmap), (features, weights, kmap)
+def _forward(features, weights, conv_map):
+    return convolve(features, weights, conv_map), (features, weights, conv_map)
 
 
-def _submanifold_bwd(residuals, grad):
-    features, weights, kmap = residuals
+def _backward(residuals, grad):
+    features, weights, conv_map = residuals
     cast = weights.astype(features.dtype)
-    if _is_small(grad):
-        grad_features = _gathered(grad, cast, kmap.rows[::-1], contract=2)
+    if _is_gathered(grad, conv_map):
+        grad_features = _gathered(grad, cast, conv_map.rows[::-1], contract=2)
     else:
-        grad_features = _wide(grad, cast, kmap.pairs.exchanged(), _dot_transposed)
-    if _is_small(features):
-        grad_weights = _gathered_weight_gradient(features, grad, kmap.rows)
+        pairs, mirrored = conv_map.pairs.exchanged(), conv_map.mirrored
+        grad_features = _scattered(grad, cast, pairs, features.shape, _dot_transposed, mirrored)
+    if _is_gathered(features, conv_map):
+        grad_weights = _gathered_weight_gradient(features, grad, conv_map.rows)
     else:
-        grad_weights = _wide_weight_gradient(features, grad, kmap.pairs)
+        grad_weights = _scattered_weight_gradient(features, grad, conv_map)
     return grad_features, grad_weights.astype(weights.dtype), None
 
 
-_submanifold.defvjp(_submanifold_fwd, _submanifold_bwd)
+convolve.defvjp(_forward, _backward)
 
 
-def _is_small(features: Float[Array, "n c"]) -> bool:
-    return features.shape[1] <= NARROW_CHANNELS or features.shape[0] <= FEW_ROWS
+def _is_gathered(features: Float[Array, "n c"], conv_map: ConvMap) -> bool:
+    few = features.shape[1] <= NARROW_CHANNELS or features.shape[0] <= FEW_ROWS
+    return few and conv_map.rows is not None
 
 
-def _wide(features, weights, pairs: PairLists, dot: Callable) -> Float[Array, "n c_out"]:
-    """The centre is one dense product; each list serves an offset and the mirrored one."""
-    n, last = features.shape[0], weights.shape[0] - 1
+def _scattered(
+    features: Float[Array, "n c_in"],
+    weights: Float[Array, "k a b"],
+    pairs: PairLists,
+    shape: tuple[int, int],
+    dot: Callable,
+    mirrored: bool,
+) -> Float[Array, "m c_out"]:
+    """out[output] += features[input] times the list's weights, for every pair.
+
+    Of a submanifold map (`mirrored`) the centre is one dense product, and each list serves an
+    offset and the mirrored one.
+    """
+    last = weights.shape[0] - 1
 
     def add_pairs(out, index, inputs, outputs):
         forward = dot(_gather(features, inputs), weights[index])
+        if not mirrored:
+            return _scatter_add(out, outputs, forward)
         backward = dot(_gather(features, outputs), weights[last - index])
         return _scatter_add(_scatter_add(out, outputs, forward), inputs, backward)
 
-    out = _over_pairs(pairs, n, n, add_pairs, dot(features, weights[last // 2]))
+    out = dot(features, weights[last // 2]) if mirrored else jnp.zeros(shape, jnp.float32)
+    out = _over_pairs(pairs, features.shape[0], shape[0], add_pairs, out)
     return out.astype(features.dtype)
 
 
-def _wide_weight_gradient(features, grad, pairs: PairLists) -> Float[Array, "k c_in c_out"]:
-    n, last = features.shape[0], 2 * pairs.counts.shape[0]
+def _scattered_weight_gradient(features, grad, conv_map: ConvMap) -> Float[Array, "k c_in c_out"]:
+    volume, mirrored = conv_map.shape.volume, conv_map.mirrored
 
     def add_pairs(total, index, inputs, outputs):
         forward = _dot(_gather(features, inputs).T, _gather(grad, outputs))
+        if not mirrored:
+            return total.at[index].add(forward)
         backward = _dot(_gather(features, outputs).T, _gather(grad, inputs))
-        return total.at[index].add(forward).at[last - index].add(backward)
+        return total.at[index].add(forward).at[volume - 1 - index].add(backward)
 
-    total = jnp.zeros((last + 1, features.shape[1], grad.shape[1]), jnp.float32)
-    total = total.at[last // 2].set(_dot(features.T, grad))
-    return _over_pairs(pairs, n, n, add_pairs, total)
+    total = jnp.zeros((volume, features.shape[1], grad.shape[1]), jnp.float32)
+    if mirrored:
+        total = total.at[volume // 2].set(_dot(features.T, grad))
+    return _over_pairs(conv_map.pairs, features.shape[0], grad.shape[0], add_pairs, total)
 
 
 def _gathered(
@@ -125,57 +140,6 @@ def _gather_neighbours(features, rows: Int32[Array, "b k"]) -> Float[Array, "b k
     return _gather(features, jnp.where(rows < 0, features.shape[0], rows))
 
 
-def strided_conv(
-    features: Float[Array, "n c_in"], weights: Float[Array, "k c_in c_out"], down: Downsample
-) -> Float[Array, "capacity c_out"]:
-    """Fine -> coarse: each fine row is in one pair."""
-    return _directed(features, weights, down.pairs, down.children.shape[1])
-
-
-def transposed_conv(
-    features: Float[Array, "capacity c_in"], weights: Float[Array, "k c_in c_out"], down: Downsample
-) -> Float[Array, "n c_out"]:
-    """Coarse -> fine: the pairs of the strided convolution with input and output exchanged."""
-    return _directed(features, weights, down.pairs.exchanged(), down.parents.shape[0])
-
-
-@partial(jax.custom_vjp, nondiff_argnums=(3,))
-def _directed(features, weights, pairs: PairLists, num_outputs: int):
-    weights = weights.astype(features.dtype)
-    out = jnp.zeros((num_outputs, weights.shape[2]), jnp.float32)
-    return _add_products(out, features, weights, pairs, _dot).astype(features.dtype)
-
-
-def _directed_fwd(features, weights, pairs, num_outputs):
-    return _directed(features, weights, pairs, num_outputs), (features, weights, pairs)
-
-
-def _directed_bwd(num_outputs, residuals, grad):
-    features, weights, pairs = residuals
-    cast = weights.astype(features.dtype)
-    grad_features = jnp.zeros(features.shape, jnp.float32)
-    grad_features = _add_products(grad_features, grad, cast, pairs.exchanged(), _dot_transposed)
-
-    def add_pairs(total, index, inputs, outputs):
-        return total.at[index].add(_dot(_gather(features, inputs).T, _gather(grad, outputs)))
-
-    total = jnp.zeros(weights.shape, jnp.float32)
-    grad_weights = _over_pairs(pairs, features.shape[0], num_outputs, add_pairs, total)
-    return grad_features.astype(features.dtype), grad_weights.astype(weights.dtype), None
-
-
-_directed.defvjp(_directed_fwd, _directed_bwd)
-
-
-def _add_products(out, features, weights, pairs: PairLists, dot: Callable):
-    """out[output] += features[input] times the list's weights, for every pair."""
-
-    def add_pairs(out, index, inputs, outputs):
-        return _scatter_add(out, outputs, dot(_gather(features, inputs), weights[index]))
-
-    return _over_pairs(pairs, features.shape[0], out.shape[0], add_pairs, out)
-
-
 def _over_pairs(pairs: PairLists, num_inputs: int, num_outputs: int, add_pairs, total):
     """Fold `add_pairs(total, list, inputs, outputs)` over all pairs, one tile a step.
 
@@ -183,6 +147,8 @@ def _over_pairs(pairs: PairLists, num_inputs: int, num_outputs: int, add_pairs, 
     and scatter nowhere.
     """
     tile = pairs.tile
+    if pairs.counts.shape[0] == 0:  # a kernel of size 1 has its centre only
+        return total
 
     def over_list(index, total):
         count = pairs.counts[index]

@@ -12,13 +12,7 @@ from fourdc_jax import kernels
 from fourdc_jax.sparse.batch_norm import MaskedBatchNorm
 from fourdc_jax.sparse.execution import Execution
 from fourdc_jax.sparse.initializers import minkowski_uniform
-from fourdc_jax.sparse.layers import (
-    Pointwise,
-    SparseConv,
-    StridedConv,
-    TransposedConv,
-    convolve_and_normalize,
-)
+from fourdc_jax.sparse.layers import Pointwise, SparseConv, convolve_and_normalize
 from fourdc_jax.sparse.pyramid import build_pyramid
 
 OPTIONS = {"stride": (2, 2, 2), "kernel_type": "hypercube", "stem_kernel_size": 3}
@@ -114,9 +108,9 @@ def test_layers_keep_dtype_and_padding(dtype):
     x = jnp.zeros((capacity, 4), dtype).at[:n].set(1)
     y = jnp.zeros((capacity, 4), dtype).at[: int(coarse.num_rows)].set(1)
     cases = [
-        (SparseConv(6), (x, fine.kernel_map), fine, 27 * 4),
-        (StridedConv(6, 8), (x, down), coarse, 8 * 4),
-        (TransposedConv(6, 8), (y, down), fine, 8 * 6),
+        (SparseConv(6), (x, fine.kernel_map.submanifold), fine, 27 * 4),
+        (SparseConv(6), (x, down.strided), coarse, 8 * 4),
+        (SparseConv(6), (y, down.transposed), fine, 8 * 6),
         (Pointwise(6, use_bias=True), (x, fine.num_rows), fine, 4),
     ]
     for layer, arguments, level, fan in cases:
@@ -137,9 +131,9 @@ class ConvNorm(nn.Module):
     conv: nn.Module
 
     @nn.compact
-    def __call__(self, x, sparse_map, num_rows, train):
+    def __call__(self, x, conv_map, train):
         norm = MaskedBatchNorm(momentum=0.5, name="norm")
-        return convolve_and_normalize(self.conv, norm, x, sparse_map, num_rows, train=train)
+        return convolve_and_normalize(self.conv, norm, x, conv_map, train=train)
 
 
 @functools.cache
@@ -151,36 +145,33 @@ def normalized_convolutions(implementation):
         n = len(coords)
         options = OPTIONS | {"capacities": (n, n), "implementation": implementation}
         pyramid = build_pyramid(coords, jnp.int32(n), **options)
-        (fine, coarse), (down,) = pyramid.levels, pyramid.downsamples
-        return {
-            "sparse": normalize(SparseConv, (), fine.kernel_map, fine.num_rows, fine.num_rows, x),
-            "strided": normalize(StridedConv, (8,), down, fine.num_rows, coarse.num_rows, x),
-            "transposed": normalize(TransposedConv, (8,), down, coarse.num_rows, fine.num_rows, x),
-        }
+        kmap, (down,) = pyramid.levels[0].kernel_map, pyramid.downsamples
+        conv_maps = kmap.submanifold, down.strided, down.transposed
+        return {conv_map.shape.kind: normalize(conv_map, x) for conv_map in conv_maps}
 
-    def normalize(layer, volume, sparse_map, num_inputs, num_outputs, x):
-        conv = layer(32, *volume, Execution(implementation=implementation))
-        model, x = ConvNorm(conv), kernels.zero_padding(x, num_inputs)
-        variables = model.init(jax.random.key(1), x, sparse_map, num_outputs, False)
+    def normalize(conv_map, x):
+        conv = SparseConv(32, Execution(implementation=implementation))
+        model, x = ConvNorm(conv), kernels.zero_padding(x, conv_map.num_input_rows)
+        variables = model.init(jax.random.key(1), x, conv_map, False)
 
         def train(params, x):
             own = {**variables, "params": params}
-            args = (x, sparse_map, num_outputs, True)
+            args = (x, conv_map, True)
             return model.apply(own, *args, mutable=["batch_stats"])
 
         y, pullback, stats = jax.vjp(train, variables["params"], x, has_aux=True)
         gradients = pullback(jnp.sin(jnp.arange(y.size, dtype=y.dtype)).reshape(y.shape))
-        evaluated = model.apply(variables, x, sparse_map, num_outputs, False)
+        evaluated = model.apply(variables, x, conv_map, False)
         bound = conv.bind({"params": variables["params"]["conv"]})
-        _, moments = bound(x, sparse_map, with_moments=True)
-        counted = None if moments is None else (moments.counts.sum(), num_outputs)
+        _, moments = bound(x, conv_map, with_moments=True)
+        counted = None if moments is None else (moments.counts.sum(), conv_map.num_rows)
         return (y, stats, gradients, evaluated), counted
 
     coords = jnp.asarray(random_coords())
     return run(coords, jax.random.normal(jax.random.key(0), (len(coords), 16)))
 
 
-@pytest.mark.parametrize("name", ["sparse", "strided", "transposed"])
+@pytest.mark.parametrize("name", ["submanifold", "strided", "transposed"])
 def test_norm_with_the_kernels_moments_equals_the_norm_of_the_result(name):
     """Outputs, running statistics, all gradients, and in evaluation."""
     pytest.importorskip("triton")

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from benchmarks.costs import array_rows, map_of, measure_maps
+from benchmarks.costs import map_of, measure_maps
 from benchmarks.kernel_times import TileCounts, count_active
 from benchmarks.products import products_of, run_product, shapes_of
 from benchmarks.rooms import level_capacities, room_voxels
@@ -107,7 +107,7 @@ def test_the_search_ends_with_a_tile_that_is_right(networks, capsys):
     tile = tune(product, kernel_map, rounds=1, implementation="interpret")
     assert tile.rows in (32, 64, 128)
     assert "narrow_conv float32 27 offsets 3>16, 2^8 rows" in capsys.readouterr().out
-    assert array_rows(layer, kernel_map) == (ROWS, ROWS)
+    assert (product.num_inputs, product.num_outputs) == (ROWS, ROWS)
     x, w, grad = map(
         random_rows, jax.random.split(jax.random.key(0), 3), [None] * 3, shapes_of(product)
     )
