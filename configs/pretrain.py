@@ -77,6 +77,7 @@ def model_config() -> ConfigDict:
 def loss_config() -> ConfigDict:
     """Equation 9; values the paper does not give are marked (open)."""
     loss = ConfigDict()
+    loss.method = "4dcontrast"
     loss.weight_3d = 1.0  # w_3D, w_3D4D, w_4D of equation 9 (open); 0 leaves a term out
     loss.weight_3d4d = 1.0
     loss.weight_4d = 1.0

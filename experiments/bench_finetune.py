@@ -16,8 +16,6 @@ two times a step.
 """
 
 import argparse
-import tempfile
-from pathlib import Path
 
 import jax
 import numpy as np
@@ -40,8 +38,7 @@ def main(args: argparse.Namespace) -> None:
     """Times the loader, then the steps."""
     config = args.config
     device = jax.devices()[0].device_kind
-    with tempfile.TemporaryDirectory() as folder:
-        task = create_task(config, Path(folder))
+    task = create_task(config)
     loaded = time_loader(task, args.batches)
     compile_seconds, step_seconds = time_steps(task, config, loaded.batches, args.rounds)
     rows = [batch.grid.num_rows.sum() for batch in loaded.batches]

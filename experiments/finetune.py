@@ -18,8 +18,8 @@ def main(args: argparse.Namespace) -> None:
     config, workdir = args.config, command.start(args)
     if config.get("task") == "pretrain":
         raise ValueError("config.task is 'pretrain': that is what experiments/pretrain.py is for")
-    preflight.check_workdir(workdir)
-    loop.train(create_task(config, workdir), config, workdir)
+    preflight.check_paths(config, workdir)
+    loop.train(create_task(config), config, workdir)
 
 
 if __name__ == "__main__":

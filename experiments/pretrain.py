@@ -19,8 +19,8 @@ def main(args: argparse.Namespace) -> None:
         raise ValueError(
             f"config.task is {config.get('task')!r}: that is what experiments/finetune.py is for"
         )
-    preflight.check_workdir(workdir)
-    loop.train(create_task(config, workdir), config, workdir)
+    preflight.check_paths(config, workdir)
+    loop.train(create_task(config), config, workdir)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from fourdc_jax.train.task import Task
 TASKS = ("pretrain", "segmentation")
 
 
-def create_task(config: ConfigDict, workdir: Path) -> Task:
+def create_task(config: ConfigDict) -> Task:
     """What `config.task` names, ready for the training loop.
 
     Raises:
@@ -29,7 +29,7 @@ def create_task(config: ConfigDict, workdir: Path) -> Task:
         case "pretrain":
             return pretrain.create_task(config)
         case "segmentation":
-            return segmentation.create_task(config, workdir)
+            return segmentation.create_task(config)
         case task:
             raise ValueError(f"config.task is {task!r}; there are {', '.join(TASKS)}")
 

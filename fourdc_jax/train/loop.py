@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 from ml_collections import ConfigDict
 
-from fourdc_jax.train import parallel, preflight, run_config, summary
+from fourdc_jax.train import parallel, preflight, records, run_config, summary
 from fourdc_jax.train.checkpoints import FOLDER, Checkpoints, Retention
 from fourdc_jax.train.health import TrainingStopped
 from fourdc_jax.train.interrupt import Interrupt
@@ -16,7 +16,7 @@ from fourdc_jax.train.programs import Program, program
 from fourdc_jax.train.progress import Progress
 from fourdc_jax.train.state import TrainState, count_bytes, count_parameters
 from fourdc_jax.train.task import Batch, BatchIterator, Evaluation, Task
-from fourdc_jax.train.transfer import transfer
+from fourdc_jax.train.transfer import find_workdir, transfer
 from fourdc_jax.train.writers import MetricsFile, TensorBoard, read_history
 
 
@@ -43,8 +43,8 @@ def train(task: Task, config: ConfigDict, workdir: Path) -> TrainState:
       task: what to train on what.
       config: seed, total_steps, accumulate, init, optimizer, checkpoint and log are read here; the
         rest is the task's and only recorded.
-      workdir: gets config.json, checkpoints/, metrics.jsonl, tensorboard/, summary.json and what
-        `task.report` draws.
+      workdir: gets config.json, the task's record, checkpoints/, metrics.jsonl, tensorboard/,
+        summary.json and what `task.report` draws.
 
     Returns:
       The last state. The same call continues an unfinished run, bit for bit.
@@ -63,6 +63,9 @@ def train(task: Task, config: ConfigDict, workdir: Path) -> TrainState:
     with Checkpoints(workdir, retention, config.checkpoint.asynchronous) as checkpoints:
         if checkpoints.latest_step() is not None:
             run_config.check_resumable(workdir, config)
+            records.check_record(workdir, task)
+        elif config.init.source:
+            check_source(task, Path(config.init.source).expanduser())
 
         # 2. The optimiser, and its step on all devices.
         programs = program(task, config)
@@ -71,6 +74,7 @@ def train(task: Task, config: ConfigDict, workdir: Path) -> TrainState:
         start = begin(task, config, workdir, checkpoints, programs)
         if parallel.is_main_process():
             run_config.write_config(workdir, config)
+            records.write_record(workdir, task)
 
         # 4. The steps.
         monitor = make_monitor(task, config, workdir, start.step)
@@ -95,6 +99,13 @@ def make_retention(task: Task, config: ConfigDict) -> Retention:
     values = config.checkpoint
     highest = values.best_metric in task.measured
     return Retention(values.keep_last, values.keep_every, values.best_metric, highest)
+
+
+def check_source(task: Task, source: Path) -> None:
+    """Raises FileNotFoundError or ValueError where another run's weights cannot be taken."""
+    workdir = find_workdir(source)
+    if task.check_source is not None:
+        task.check_source(run_config.read_config(workdir), str(source))
 
 
 def begin(

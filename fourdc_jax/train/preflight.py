@@ -6,8 +6,9 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from fourdc_jax.train.checkpoints import FOLDER
+from fourdc_jax.train.checkpoints import FOLDER, has_checkpoint
 from fourdc_jax.train.task import Task
+from fourdc_jax.train.transfer import find_workdir
 
 
 def check_values(config: ConfigDict, task: Task) -> None:
@@ -38,6 +39,18 @@ def check_values(config: ConfigDict, task: Task) -> None:
             f"config.checkpoint.best_metric is {config.checkpoint.best_metric!r}; {task.name!r} "
             f"has {known}"
         )
+
+
+def check_paths(config: ConfigDict, workdir: Path) -> None:
+    """What can be told of a run's paths before its data are opened, which takes longer.
+
+    Raises:
+      PermissionError: nothing can be written in the workdir.
+      FileNotFoundError: it holds no checkpoint yet, and where it is to start from is none either.
+    """
+    check_workdir(workdir)
+    if config.init.source and not has_checkpoint(workdir):
+        find_workdir(Path(config.init.source).expanduser())
 
 
 def check_workdir(workdir: Path) -> None:

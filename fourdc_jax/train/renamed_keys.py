@@ -22,6 +22,7 @@ ADDED = {  # key -> the value that runs had before it was one; where the rest of
     "optimizer.b1": 0.9,
     "optimizer.b2": 0.999,
     "optimizer.epsilon": 1e-8,
+    "loss.method": "4dcontrast",
 }
 
 

@@ -133,6 +133,12 @@ class Task:
       frozen: patterns of the paths of parameters that training leaves, such as "encoder_3d/.*".
       evaluations: during training, each in its own rhythm; a checkpoint is written after them. No
         two measure a metric of one name.
+      check_source: (config, name) -> None for a run that starts from another: whether that one's
+        weights can be taken, by its plain config; raises ValueError with its name if not. Called
+        before anything compiles, and not when the run resumes.
+      record: what prediction must know besides the config, as JSON values; the loop writes it as
+        `<workdir>/<name>.json`, and goes on with no run whose record was another.
+      record_free: dotted keys of the record that may change when a run resumes.
       report: (workdir, state, history) -> None; pictures and tables once training has finished, on
         process 0. `history` is the list of metrics.jsonl's lines, as dicts.
     """
@@ -148,6 +154,9 @@ class Task:
     hints: Mapping[str, str] = dataclasses.field(default_factory=dict)
     frozen: tuple[str, ...] = ()
     evaluations: tuple[Evaluation, ...] = ()
+    check_source: Callable[[Mapping[str, Any], str], None] | None = None
+    record: Mapping[str, Any] | None = None
+    record_free: tuple[str, ...] = ()
     report: Callable[[Path, Any, list[dict[str, Any]]], None] | None = None
 
     @property

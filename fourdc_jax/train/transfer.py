@@ -13,7 +13,22 @@ from typing import Any, NamedTuple
 
 from flax import traverse_util
 
-from fourdc_jax.train.checkpoints import load_variables
+from fourdc_jax.train.checkpoints import FOLDER, load_variables
+
+
+def find_workdir(source: Path) -> Path:
+    """The workdir of a workdir, or of one of its checkpoints/<step>.
+
+    Raises:
+      FileNotFoundError: it holds no checkpoints.
+    """
+    workdir = source.parent.parent if source.parent.name == FOLDER else source
+    if not (workdir / FOLDER).is_dir():
+        raise FileNotFoundError(
+            f"config.init={source} holds no checkpoint; name the workdir of an earlier run, or one "
+            f"of its {FOLDER}/<step> folders"
+        )
+    return workdir
 
 
 class Transfer(NamedTuple):

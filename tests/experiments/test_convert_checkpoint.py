@@ -13,7 +13,8 @@ from oracles.torch_save import save_archive, save_stream
 
 from fourdc_jax.models.published.minkowski import convert
 from fourdc_jax.tasks.segmentation.params import read_segmentation_params
-from fourdc_jax.tasks.shared.backbone import check_source
+from fourdc_jax.tasks.shared.backbone import check_backbone
+from fourdc_jax.train.run_config import read_config
 from fourdc_jax.train.transfer import transfer
 
 
@@ -41,9 +42,10 @@ def test_a_file_becomes_a_checkpoint_to_start_from(save, arrays, tmp_path):
     jax.tree.map(np.testing.assert_array_equal, started, expected)
 
     here = get_config()
-    here.init.source = str(out)
+    params = read_segmentation_params(here.to_dict())
+    values = (params.model.network_3d, params.data.voxels, here.init, read_config(out), str(out))
     with pytest.raises(ValueError, match=r"another network, planes \(4, .* there and \(32, 64"):
-        check_source(read_segmentation_params(here.to_dict()), here)
+        check_backbone(*values)
 
     done = run_here("convert_checkpoint", f"--input={path}", f"--out={out}")
     assert done.code == 1

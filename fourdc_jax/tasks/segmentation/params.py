@@ -8,29 +8,7 @@ from typing import Any
 from fourdc_jax.data.scenes.from_config import DataParams
 from fourdc_jax.models.segmenter import Segmenter, SegmenterParams, make_segmenter
 from fourdc_jax.params import read_params
-
-
-@dataclass(frozen=True)
-class EvaluationParams:
-    """Validation during training.
-
-    every: optimiser steps between two.
-    rotations: predictions averaged, of each scene turned about z in equal steps; 1 for none.
-    max_rows: voxels that run at a time, larger scenes are tiled; 0 for whole scenes.
-    """
-
-    every: int
-    rotations: int
-    max_rows: int
-
-    def __post_init__(self) -> None:
-        """Raises ValueError for values that no evaluation can have."""
-        if self.every < 1:
-            raise ValueError(f"config.eval.every is {self.every}; it must be at least 1")
-        if self.rotations < 1:
-            raise ValueError(f"config.eval.rotations is {self.rotations}; it must be at least 1")
-        if self.max_rows < 0:
-            raise ValueError(f"config.eval.max_rows is {self.max_rows}; 0 is for whole scenes")
+from fourdc_jax.tasks.shared.validation import EvaluationParams
 
 
 @dataclass(frozen=True)

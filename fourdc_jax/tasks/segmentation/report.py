@@ -27,7 +27,7 @@ from fourdc_jax.results.tables import (
 )
 from fourdc_jax.tasks.segmentation.inference import (
     BEST_METRIC,
-    SceneInference,
+    Inference,
     load_predictor,
 )
 from fourdc_jax.tasks.segmentation.scores import evaluate_run, open_shared_validation
@@ -50,7 +50,7 @@ COLUMNS = (
 
 
 def draw_report(
-    inference: SceneInference,
+    inference: Inference,
     scans: LabelledScans,
     config: Mapping[str, Any],
     workdir: Path,

@@ -15,8 +15,9 @@ from fourdc_jax.data.sources.labelled import LabelledScans
 from fourdc_jax.evaluation.segmentation import confusion, scores
 from fourdc_jax.params import read_params
 from fourdc_jax.results.runs import Run
-from fourdc_jax.tasks.segmentation.inference import Predictor, Record
+from fourdc_jax.tasks.segmentation.inference import NAME, Predictor
 from fourdc_jax.tasks.shared.comparison import Progress
+from fourdc_jax.tasks.shared.record import SceneRecord, read_scene_record
 
 METRICS = ("val_miou", "val_macc", "val_miou_points", "val_macc_points", "val_overall")
 
@@ -110,7 +111,7 @@ class Validation:
     """
 
     scenes: LabelledScans
-    record: Record
+    record: SceneRecord
 
 
 def open_shared_validation(runs: Sequence[Run]) -> Validation:
@@ -121,8 +122,8 @@ def open_shared_validation(runs: Sequence[Run]) -> Validation:
       ValueError: a run has other classes or validation scenes than the first one.
     """
     first, *others = runs
-    record = Record.read(first.workdir)
-    records = [Record.read(run.workdir) for run in others]
+    record = read_scene_record(first.workdir, NAME)
+    records = [read_scene_record(run.workdir, NAME) for run in others]
     scenes = open_validation(first, record)
     for run, own in zip(others, records):
         same_classes = own.classes.names == record.classes.names
@@ -134,7 +135,7 @@ def open_shared_validation(runs: Sequence[Run]) -> Validation:
     return Validation(scenes, record)
 
 
-def open_validation(run: Run, record: Record) -> LabelledScans:
+def open_validation(run: Run, record: SceneRecord) -> LabelledScans:
     """A run's validation scenes, labelled with its classes.
 
     Raises:

@@ -1,36 +1,37 @@
 """Fine-tuning for semantic segmentation: a pre-trained U-Net on labelled scenes (section 4.1)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
-import jax
 from ml_collections import ConfigDict
 
-from fourdc_jax.data.grids.capacity import Rows
 from fourdc_jax.data.label_sets import IGNORE_LABEL
 from fourdc_jax.data.scenes.from_config import choose_capacity, open_data
-from fourdc_jax.data.scenes.samples import check_scan
 from fourdc_jax.data.sources.labelled import LabelledScans
 from fourdc_jax.losses.segmentation import accuracy, cross_entropy
 from fourdc_jax.models.backbone import STRIDE_3D, level_strides
 from fourdc_jax.models.segmenter import Segmenter
-from fourdc_jax.tasks.segmentation.inference import Record, SceneInference
+from fourdc_jax.tasks.segmentation.inference import NAME, Inference
 from fourdc_jax.tasks.segmentation.params import read_segmentation_params
 from fourdc_jax.tasks.segmentation.report import draw_report
 from fourdc_jax.tasks.segmentation.scores import METRICS, add, evaluate_scenes, summarize
-from fourdc_jax.tasks.shared.assemble import initialize, make_loader_params, open_batches
-from fourdc_jax.tasks.shared.backbone import check_source
+from fourdc_jax.tasks.shared.assemble import (
+    explain_limits,
+    initialize,
+    make_loader_params,
+    open_batches,
+)
+from fourdc_jax.tasks.shared.backbone import check_backbone, check_frozen
+from fourdc_jax.tasks.shared.record import FREE, SceneRecord
+from fourdc_jax.tasks.shared.validation import check_validation, evaluate_shares
 from fourdc_jax.train import parallel
-from fourdc_jax.train.checkpoints import has_checkpoint
 from fourdc_jax.train.task import Batch, Evaluation, LossOutput, StepContext, Task, Variables
 
 
-def create_task(config: ConfigDict, workdir: Path) -> Task:
+def create_task(config: ConfigDict) -> Task:
     """Everything that `configs/segmentation.py` describes, ready for the training loop.
 
     Opens the data and, unless the config gives it, measures the capacity that the data need.
-    Leaves in the workdir what prediction needs besides the config.
 
     Raises:
       FileNotFoundError, ValueError: what the config asks for does not exist or does not fit.
@@ -38,8 +39,8 @@ def create_task(config: ConfigDict, workdir: Path) -> Task:
     plain = config.to_dict()
     micro_batch = parallel.split_batch(config.batch_size, config.accumulate)
     params = read_segmentation_params(plain)
-    if not has_checkpoint(workdir):  # a run that goes on has its weights
-        check_source(params, config)
+    if params.model.freeze_backbone:
+        check_frozen(config.init)
     data = open_data(params.data, level_strides(STRIDE_3D), config.seed)
     check_validation(data.validation, params.data.voxels.features)
     rows = choose_capacity(params.data.capacity, data.training, micro_batch)
@@ -51,12 +52,10 @@ def create_task(config: ConfigDict, workdir: Path) -> Task:
         num_workers=params.data.num_workers,
         prefetch=params.data.prefetch,
     )
-    record = Record(params.data.classes.label_set, data.classes, rows)
-    if parallel.is_main_process():
-        record.write(workdir)
-    inference = SceneInference(params, record, params.eval.max_rows or None, params.eval.rotations)
+    record = SceneRecord(params.data.classes.label_set, data.classes, rows)
+    inference = Inference(params, record, params.eval.max_rows or None, params.eval.rotations)
     return Task(
-        name="segmentation",
+        name=NAME,
         init=partial(initialize, make_model),
         loss=partial(compute_loss, make_model),
         weights={"loss": 1.0},
@@ -68,21 +67,13 @@ def create_task(config: ConfigDict, workdir: Path) -> Task:
         evaluations=(
             Evaluation(params.eval.every, METRICS, partial(evaluate, inference, data.validation)),
         ),
+        check_source=partial(
+            check_backbone, params.model.network_3d, params.data.voxels, config.init
+        ),
+        record=record.as_values(),
+        record_free=FREE,
         report=partial(draw_report, inference, data.validation, plain),
     )
-
-
-def check_validation(scans: LabelledScans, features: str) -> None:
-    """Reads this process's validation scenes: a bad one is told now, not after hours of training.
-
-    Procedural rooms are as they should be, and take long to make.
-
-    Raises:
-      ValueError: a scene is damaged, or lacks labels, classes or colours; named.
-    """
-    for index in range(jax.process_index(), len(scans), jax.process_count()):
-        if scans.scans.entries[index].kind != "procedural room":
-            check_scan(scans[index], features)
 
 
 def compute_loss(
@@ -103,34 +94,15 @@ def compute_loss(
     )
 
 
-def evaluate(
-    inference: SceneInference, scans: LabelledScans, variables: Variables
-) -> dict[str, float]:
+def evaluate(inference: Inference, scans: LabelledScans, variables: Variables) -> dict[str, float]:
     """Scores over all validation scenes, whole; each process takes its share of them.
 
     Raises:
       ValueError: no voxel has a class, or a scene cannot be evaluated; in every process alike.
     """
     predict = partial(inference.predict, parallel.local_copy(variables))
-    mine = range(jax.process_index(), len(scans), jax.process_count())
     voxels, num_classes = inference.params.data.voxels, len(inference.record.classes)
-    confusions, failure = None, ""
-    try:
-        confusions = evaluate_scenes(predict, (scans[i] for i in mine), voxels, num_classes)
-    except (ValueError, OSError, MemoryError) as error:
-        failure = str(error)
-    parts, failures = zip(*parallel.gather_values((confusions, failure)))
-    if any(failures):
-        raise ValueError(f"validation failed: {next(filter(None, failures))}")
-    return summarize(add(parts))
-
-
-def explain_limits(rows: Rows) -> Mapping[str, str]:
-    """What to set where a limit is exceeded, by the limit's name."""
-    hints = {"duplicate_coordinates": "coords of a batch must be unique: voxelise before batching."}
-    for level in range(1, len(rows)):
-        hints[f"rows_level_{level}"] = (
-            f"Raise config.data.capacity.margin, or give config.data.capacity.rows with more than "
-            f"{rows[level]} rows a micro-batch at level {level}."
-        )
-    return hints
+    confusions = evaluate_shares(
+        scans, lambda scenes: evaluate_scenes(predict, scenes, voxels, num_classes)
+    )
+    return summarize(add(confusions))

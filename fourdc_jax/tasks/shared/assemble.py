@@ -1,4 +1,4 @@
-"""What every task does alike: fresh variables, and its batches."""
+"""What every task does alike: fresh variables, its batches, and hints where they do not fit."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import jax
 from flax import linen as nn
 
+from fourdc_jax.data.grids.capacity import Rows
 from fourdc_jax.data.loader import Batches, LoaderParams, Maker
 from fourdc_jax.train.task import Batch, BatchIterator, Variables
 
@@ -38,3 +39,25 @@ def open_batches(maker: Maker, loader: LoaderParams, position: Any) -> BatchIter
     if position is not None:
         batches.set_state(position)
     return batches
+
+
+def explain_limits(rows: Rows, network: str = "") -> dict[str, str]:
+    """What to set where a network's limit is exceeded, by the limit's name.
+
+    Args:
+      rows: of a micro-batch.
+      network: "3d" or "4d" where a task has both, as limits and the config's key end.
+    """
+    suffix = f"_{network}" if network else ""
+    coords = f"{network.upper()} coords".strip()
+    hints = {
+        f"duplicate_coordinates{suffix}": (
+            f"The {coords} of a batch must be unique: voxelise before batching."
+        )
+    }
+    for level in range(1, len(rows)):
+        hints[f"rows_level_{level}{suffix}"] = (
+            f"Raise config.data.capacity.margin, or give config.data.capacity.rows{suffix} with "
+            f"more than {rows[level]} rows a micro-batch at level {level}."
+        )
+    return hints

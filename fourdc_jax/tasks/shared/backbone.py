@@ -1,80 +1,80 @@
-"""Whether the run named by config.init can start a segmenter: told before anything compiles."""
+"""Whether another run's U-Net can be this one's: told before anything compiles."""
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
 
+from fourdc_jax.data.scenes.samples import VoxelParams
 from fourdc_jax.models.backbone import STRIDE_3D, NetworkParams, make_unet
 from fourdc_jax.params import read_params
 from fourdc_jax.sparse.execution import Execution
-from fourdc_jax.tasks.segmentation.params import SegmentationParams
-from fourdc_jax.train import run_config
-from fourdc_jax.train.checkpoints import FOLDER
 
 STEM = "encoder_3d/unet/stem_conv/kernel"
 # What two U-Nets must share for one to take the other's weights.
 STRUCTURE = ("block", "planes", "layers", "stem_channels", "stem_kernel_size", "kernel_type")
 
 
-def check_source(params: SegmentationParams, config: ConfigDict) -> None:
-    """Compares the network of `config.init` with this one.
+def check_frozen(init: ConfigDict) -> None:
+    """Raises ValueError where a backbone that is to stay as it is would be random.
 
-    Raises:
-      FileNotFoundError: there is no such run, or it has no config.json.
-      ValueError: a linear probe without a run to probe or of a random first layer, another network,
-        or other input channels.
+    Args:
+      init: `config.init`.
     """
-    named = any(re.fullmatch(p, STEM) for p in (*config.init.new, *config.init.skip))
-    if params.model.freeze_backbone and named:
+    if not init.source:
+        raise ValueError(
+            "config.model.freeze_backbone keeps the backbone as it is, and without config.init "
+            "that is random: name a pre-training run"
+        )
+    if leaves_stem(init):
         raise ValueError(
             "config.model.freeze_backbone keeps the backbone as it is, and config.init.new or "
             "init.skip leave its first layer random: take the run's own"
         )
-    source = config.init.source
-    if not source:
-        if params.model.freeze_backbone:
-            raise ValueError(
-                "config.model.freeze_backbone keeps the backbone as it is, and without config.init "
-                "that is random: name a pre-training run"
-            )
-        return
-    workdir = find_workdir(Path(source).expanduser())
-    there = run_config.read_config(workdir)
-    check_structure(params, there, source)
-    here_channels, there_channels = params.data.voxels.in_channels, count_channels(there)
-    if here_channels != there_channels and not named:
-        raise ValueError(
-            f"{source} was trained on {there_channels} input channels and "
-            f"config.data.voxels.features {params.data.voxels.features!r} has {here_channels}: "
-            f"choose the same, or --config.init.new='{(*config.init.new, STEM)}'"
-        )
 
 
-def find_workdir(source: Path) -> Path:
-    """The workdir of a workdir, or of one of its checkpoints/<step>.
+def check_backbone(
+    network: NetworkParams,
+    voxels: VoxelParams,
+    init: ConfigDict,
+    there: Mapping[str, Any],
+    source: str,
+) -> None:
+    """Compares the network of another run with this one.
+
+    Args:
+      network, voxels, init: of this run's config.
+      there: the other run's config, plain.
+      source: its name.
 
     Raises:
-      FileNotFoundError: it holds no checkpoints.
+      ValueError: another network, or other input channels that `init` does not name.
     """
-    workdir = source.parent.parent if source.parent.name == FOLDER else source
-    if not (workdir / FOLDER).is_dir():
-        raise FileNotFoundError(
-            f"config.init={source} holds no checkpoint; name the workdir of an earlier run, or one "
-            f"of its {FOLDER}/<step> folders"
+    check_structure(network, there, source)
+    here_channels, there_channels = voxels.in_channels, count_channels(there)
+    if here_channels != there_channels and not leaves_stem(init):
+        raise ValueError(
+            f"{source} was trained on {there_channels} input channels and "
+            f"config.data.voxels.features {voxels.features!r} has {here_channels}: "
+            f"choose the same, or --config.init.new='{(*init.new, STEM)}'"
         )
-    return workdir
 
 
-def check_structure(params: SegmentationParams, there: Mapping[str, Any], source: str) -> None:
+def leaves_stem(init: ConfigDict) -> bool:
+    """Whether the first layer, which depends on the input channels, stays as initialised."""
+    return any(re.fullmatch(pattern, STEM) for pattern in (*init.new, *init.skip))
+
+
+def check_structure(network: NetworkParams, there: Mapping[str, Any], source: str) -> None:
     """Raises ValueError where the other run's U-Net has another structure."""
     key = "config.model.network_3d"
-    network = read_params(NetworkParams, there["model"]["network_3d"], f"{source}: {key}")
-    ours, theirs = (
-        make_unet(values, STRIDE_3D, Execution()) for values in (params.model.network_3d, network)
-    )
+    if "network_3d" not in there.get("model", {}):
+        raise ValueError(
+            f"{source} is no run with a 3D network: its config has no model.network_3d"
+        )
+    other = read_params(NetworkParams, there["model"]["network_3d"], f"{source}: {key}")
+    ours, theirs = (make_unet(values, STRIDE_3D, Execution()) for values in (network, other))
     different = [
         f"{name} {getattr(theirs, name)} there and {getattr(ours, name)} here"
         for name in STRUCTURE

@@ -12,8 +12,9 @@ from fixtures.segmentation_runs import NAMES, tiny_config, write_scenes
 from fourdc_jax.data.scan import Scan
 from fourdc_jax.data.scenes.from_config import open_data
 from fourdc_jax.tasks.segmentation import task as segmentation
-from fourdc_jax.tasks.segmentation.inference import SceneInference, load_predictor, turn
+from fourdc_jax.tasks.segmentation.inference import Inference, load_predictor
 from fourdc_jax.tasks.segmentation.scores import compare, evaluate_scenes, summarize
+from fourdc_jax.tasks.shared.scenes import turn
 from fourdc_jax.train import memory
 from fourdc_jax.train.checkpoints import Checkpoints, load_variables
 from fourdc_jax.train.loop import make_retention, train
@@ -29,7 +30,7 @@ def finished(tmp_path_factory, compiled_once):
     config = tiny_config(*scenes, **{"total_steps": 20, "eval.every": 20})
     workdir = folder / "workdir"
     workdir.mkdir()
-    task = segmentation.create_task(config, workdir)
+    task = segmentation.create_task(config)
     state = train(task, config, workdir)
     with Checkpoints(workdir, make_retention(task, config), asynchronous=False) as checkpoints:
         checkpoints.save(21, state.replace(step=np.int32(21)), [0], {"val_miou": 0.01})
@@ -85,7 +86,7 @@ def test_what_does_not_fit_into_memory_is_tiled(finished, predictor, monkeypatch
     rooms = iter([100] + [10**12] * 100)  # bytes left when a program is about to run
     monkeypatch.setattr(memory, "free_bytes", lambda device: next(rooms))
     np.testing.assert_allclose(small.predict(corridor), whole, atol=2e-5)
-    assert 2000 < small.inference.max_rows < 2500
+    assert 2000 < small.inference.scenes.max_rows < 2500
     assert caplog.text.count("do not fit into memory") == 1
     monkeypatch.setattr(memory, "free_bytes", lambda device: 100)
     with pytest.raises(MemoryError, match="the program needs"):
@@ -98,15 +99,6 @@ def test_rotations_average_turned_scans(finished, predictor):
     expected = (predictor.predict(scan) + turned) / 2
     got = load_predictor(finished[0], rotations=2).predict(scan)
     np.testing.assert_allclose(got, expected, atol=1e-6)
-
-
-def test_a_turned_scan_keeps_its_middle():
-    scan = build_scene(11, 500)
-    quarter = turn(scan, np.pi / 2)
-    center = (scan.points.min(axis=0) + scan.points.max(axis=0)) / 2
-    offset, turned = scan.points - center, quarter.points - center
-    expected = np.stack([-offset[:, 1], offset[:, 0], offset[:, 2]], axis=1)
-    np.testing.assert_allclose(turned, expected, atol=1e-5)
 
 
 def test_scores_of_voxels_and_points(predictor):
@@ -126,7 +118,7 @@ def test_scores_of_voxels_and_points(predictor):
 
 def test_evaluation_during_training_is_that_of_the_predictor(finished, predictor):
     workdir, config = finished
-    task = segmentation.create_task(config, workdir)
+    task = segmentation.create_task(config)
     variables = jax.device_put(load_variables(workdir / "checkpoints" / "20"))
     during = task.evaluations[0].run(variables)
     opened = open_data(predictor.params.data, (), config.seed).validation
@@ -145,8 +137,10 @@ def test_scans_that_cannot_be_predicted_are_named(predictor, points, message):
 
 
 def test_what_is_no_run_is_told(tmp_path, finished):
-    with pytest.raises(FileNotFoundError, match="name the workdir of a run of experiments/finet"):
+    with pytest.raises(FileNotFoundError, match=r"has no segmentation\.json: name the work"):
         load_predictor(tmp_path)
-    inference = partial(SceneInference, load_predictor(finished[0]).params)
+    inference = partial(Inference, load_predictor(finished[0]).params)
     with pytest.raises(ValueError, match="rotations is 0"):
         inference(load_predictor(finished[0]).inference.record, None, 0)
+    with pytest.raises(ValueError, match="max_rows is 0"):
+        inference(load_predictor(finished[0]).inference.record, 0, 1)

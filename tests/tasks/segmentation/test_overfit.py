@@ -33,7 +33,7 @@ def test_one_real_room_is_learnt(tmp_path):
         split.scans, split.split_file = str(REAL), str(tmp_path / f"{name}.txt")
     workdir = tmp_path / "run"
     workdir.mkdir()
-    train(segmentation.create_task(config.lock(), workdir), config, workdir)
+    train(segmentation.create_task(config.lock()), config, workdir)
     predictor = load_predictor(workdir, which="last")
     data = predictor.params.data
     rooms = LabelledScans(open_split(data, data.train), "scannet20", 20)

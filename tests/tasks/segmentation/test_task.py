@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import jax
 import numpy as np
@@ -11,8 +12,9 @@ from flax import traverse_util
 
 from fourdc_jax.data.grids.grid import Grid
 from fourdc_jax.tasks.segmentation import task as segmentation
-from fourdc_jax.tasks.segmentation.inference import Record, SceneInference
+from fourdc_jax.tasks.segmentation.inference import Inference
 from fourdc_jax.tasks.segmentation.scores import METRICS
+from fourdc_jax.tasks.shared.record import read_scene_record
 from fourdc_jax.train.checkpoints import find_step, load_variables
 from fourdc_jax.train.loop import train
 from fourdc_jax.train.task import StepContext
@@ -29,7 +31,7 @@ def scenes(tmp_path_factory):
 
 def run(config, workdir):
     workdir.mkdir(exist_ok=True)
-    return jax.device_get(train(segmentation.create_task(config, workdir), config, workdir))
+    return jax.device_get(train(segmentation.create_task(config), config, workdir))
 
 
 def flatten(variables):
@@ -59,7 +61,7 @@ def test_a_tiny_scene_is_learnt(finished):
 
 def test_a_run_leaves_pictures_scores_and_what_prediction_needs(finished, capsys):
     workdir, config, _ = finished
-    train(segmentation.create_task(config, workdir), config, workdir)  # only reports again
+    train(segmentation.create_task(config), config, workdir)  # only reports again
     assert "validation, best (step " in capsys.readouterr().out
     assert (workdir / "report.html").is_file()
     assert {path.name for path in (workdir / "pictures").iterdir()} == {"curves.png", "scenes.png"}
@@ -84,7 +86,7 @@ class Watched:
 
 def test_resuming_equals_never_having_stopped(finished, tmp_path):
     workdir, config, state = finished
-    task = segmentation.create_task(config, tmp_path)
+    task = segmentation.create_task(config)
 
     class Crash(Exception):
         pass
@@ -133,7 +135,7 @@ def test_init_tells_what_was_loaded_skipped_and_new(finished, scenes, tmp_path, 
 def test_two_devices_equal_one_on_the_same_scenes(scenes, tmp_path):
     """Loss, metrics and running statistics, with global batch norm; the other device idle."""
     assert jax.local_device_count() == 2
-    task = segmentation.create_task(tiny_config(*scenes), tmp_path)
+    task = segmentation.create_task(tiny_config(*scenes))
     batch = next(task.batches(None))
     micro = jax.tree.map(lambda a: a[:, 0], batch)
     variables = jax.jit(task.init)(jax.random.key(0), jax.tree.map(lambda a: a[0], micro))
@@ -175,7 +177,6 @@ def move_to_first(micro):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"init.source": "/nowhere"}, "config.init=/nowhere holds no checkpoint"),
         ({"model.freeze_backbone": True}, "without config.init that is random"),
         ({"model.network_3d.planes": (4, 4)}, "2 planes"),
         ({"eval.every": 0}, "config.eval.every is 0"),
@@ -185,7 +186,7 @@ def move_to_first(micro):
 )
 def test_impossible_configs_are_told_before_compilation(scenes, tmp_path, changes, message):
     with pytest.raises((ValueError, FileNotFoundError), match=message):
-        segmentation.create_task(tiny_config(*scenes, **changes), tmp_path)
+        segmentation.create_task(tiny_config(*scenes, **changes))
 
 
 @pytest.mark.parametrize(
@@ -200,14 +201,31 @@ def test_impossible_configs_are_told_before_compilation(scenes, tmp_path, change
 )
 def test_another_network_is_told_before_compilation(finished, scenes, tmp_path, changes, message):
     config = tiny_config(*scenes, **{"init.source": str(finished[0]), **changes})
+    task = segmentation.create_task(config)
     with pytest.raises(ValueError, match=message):
-        segmentation.create_task(config, tmp_path)
+        train(dataclasses.replace(task, init=pytest.fail), config, tmp_path)
+
+
+def test_a_run_that_goes_on_does_not_look_where_it_came_from(finished, scenes, tmp_path):
+    source = shutil.copytree(finished[0], tmp_path / "source")
+    config = tiny_config(*scenes, **{"init.source": str(source), "total_steps": 1})
+    run(config, tmp_path / "run")
+    shutil.rmtree(source)
+    assert int(run(config, tmp_path / "run").step) == 1
+
+
+def test_making_a_task_writes_nothing(scenes, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    before = {path: path.stat().st_mtime_ns for path in scenes[0].parent.rglob("*")}
+    segmentation.create_task(tiny_config(*scenes))
+    assert list(tmp_path.iterdir()) == []
+    assert {path: path.stat().st_mtime_ns for path in scenes[0].parent.rglob("*")} == before
 
 
 def test_scenes_without_labels_are_named(scenes, tmp_path):
     bare = write_scenes(tmp_path / "bare", (5,), labels=None)
     with pytest.raises(ValueError, match="'scene_5' has no labels"):
-        segmentation.create_task(tiny_config(bare, scenes[1]), tmp_path)
+        segmentation.create_task(tiny_config(bare, scenes[1]))
 
 
 def test_validation_without_any_class_is_told(scenes, tmp_path):
@@ -221,23 +239,25 @@ def test_every_validation_scene_is_looked_at_before_training(scenes, tmp_path):
     mixed = write_scenes(tmp_path / "mixed", (5,))
     write_scenes(mixed, (6,), labels=np.full(3000, 7, np.int32))
     with pytest.raises(ValueError, match="'scene_6' has the label 7: there are 3 classes"):
-        segmentation.create_task(tiny_config(scenes[0], mixed), tmp_path)
+        segmentation.create_task(tiny_config(scenes[0], mixed))
 
 
-def test_a_workdir_keeps_the_classes_of_its_network(finished, scenes, tmp_path):
-    workdir, _, _ = finished
+def test_validation_scenes_of_other_classes_are_told(scenes, tmp_path):
     other = write_scenes(tmp_path / "train", (0,))
     (other / "classes.txt").write_text("a\nb\nc")
-    changed = tiny_config(other, scenes[1])
     with pytest.raises(ValueError, match="names other classes than"):
-        segmentation.create_task(changed, tmp_path)
-    (scenes[1] / "classes.txt").rename(tmp_path / "kept.txt")
-    try:
-        with pytest.raises(ValueError, match="holds a network for the classes floor, wall, side"):
-            segmentation.create_task(changed, workdir)
-    finally:
-        (tmp_path / "kept.txt").rename(scenes[1] / "classes.txt")
-    assert Record.read(workdir).classes.names == NAMES
+        segmentation.create_task(tiny_config(other, scenes[1]))
+
+
+def test_a_workdir_keeps_the_classes_of_its_network(tmp_path):
+    scenes = write_scenes(tmp_path / "train", (0,)), write_scenes(tmp_path / "val", (2,))
+    config, workdir = tiny_config(*scenes, total_steps=1), tmp_path / "run"
+    run(config, workdir)
+    for folder in scenes:
+        (folder / "classes.txt").write_text("a\nb\nc")
+    with pytest.raises(ValueError, match=r"segmentation\.json differs: classes\.names \(was \['fl"):
+        run(config, workdir)
+    assert read_scene_record(workdir, "segmentation").classes.names == NAMES
 
 
 def test_what_was_learnt_is_kept_where_validation_fails(scenes, tmp_path, monkeypatch):
@@ -248,7 +268,7 @@ def test_what_was_learnt_is_kept_where_validation_fails(scenes, tmp_path, monkey
 
     config = tiny_config(*scenes, **{"total_steps": 4, "eval.every": 2, "checkpoint.every": 4})
     with monkeypatch.context() as patched:
-        patched.setattr(SceneInference, "predict", fail)
+        patched.setattr(Inference, "predict", fail)
         with pytest.raises(ValueError, match="validation failed: nothing left"):
             run(config, tmp_path / "run")
     assert [path.name for path in (tmp_path / "run/checkpoints").iterdir()] == ["2"]

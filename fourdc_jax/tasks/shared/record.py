@@ -1,0 +1,48 @@
+"""What prediction must know of a run on labelled scenes besides its config."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from fourdc_jax.data.grids.capacity import Rows
+from fourdc_jax.data.label_sets import LabelSet
+from fourdc_jax.train.records import read_record
+
+# What may change when a run resumes: rows of a micro-batch depend on the number of devices.
+FREE = ("rows", "classes.colors")
+
+
+@dataclass(frozen=True)
+class SceneRecord:
+    """What `Task.record` says, for tasks on labelled scenes.
+
+    Attributes:
+      label_set: "scannet20", "s3dis" or "file".
+      classes: names and colours.
+      rows: capacity of a training micro-batch.
+    """
+
+    label_set: str
+    classes: LabelSet
+    rows: Rows
+
+    def as_values(self) -> dict[str, Any]:
+        """As JSON values."""
+        return asdict(self)
+
+
+def read_scene_record(workdir: Path, task_name: str) -> SceneRecord:
+    """The record that a run has left.
+
+    Raises:
+      FileNotFoundError: the workdir is not that of a run of this task.
+    """
+    return parse_scene_record(read_record(workdir, task_name))
+
+
+def parse_scene_record(values: Mapping[str, Any]) -> SceneRecord:
+    """The record of JSON values; lists for tuples."""
+    names, colors = values["classes"]["names"], values["classes"]["colors"]
+    classes = LabelSet(tuple(names), tuple(map(tuple, colors)))
+    return SceneRecord(values["label_set"], classes, tuple(values["rows"]))
