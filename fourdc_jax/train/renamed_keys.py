@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import jax
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 RENAMED = {  # dotted key -> what it is called now
@@ -17,6 +18,7 @@ RENAMED = {  # dotted key -> what it is called now
     "init_rename": "init.rename",
 }
 REMOVED = ("data.voxels.strides",)  # keys that nothing reads any more
+PER_SAMPLE = ("data.capacity.rows_3d", "data.capacity.rows_4d")  # before config.task was a key
 ADDED = {  # key -> the value that runs had before it was one; where the rest of its node is there
     "optimizer.kind": "sgd",
     "optimizer.b1": 0.9,
@@ -37,6 +39,8 @@ def translate_config(values: Mapping[str, Any]) -> dict[str, Any]:
     nodes = {key.rpartition(".")[0] for key in flat}
     added = {key: value for key, value in ADDED.items() if key.rpartition(".")[0] in nodes}
     task = guess_task(values)
+    if task == "pretrain" and "task" not in values:
+        flat |= share_rows(flat)
     return unflatten_dict(added | ({"task": task} if task else {}) | flat, sep=".")
 
 
@@ -45,6 +49,18 @@ def guess_task(values: Mapping[str, Any]) -> str | None:
     if "sequence" in values:
         return "pretrain"
     return "segmentation" if "validation" in values.get("data", {}) else None
+
+
+def share_rows(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """Given capacities of pre-training, which were rows of a sample, as rows of a micro-batch.
+
+    How many devices the run had is not in its config: it is taken to have as many as now.
+    """
+    given = {key: flat[key] for key in PER_SAMPLE if flat.get(key)}
+    if not given:
+        return {}
+    samples = flat["batch_size"] // (flat["accumulate"] * jax.device_count())
+    return {key: [samples * count for count in rows] for key, rows in given.items()}
 
 
 def translate_flags(words: Sequence[str]) -> list[str]:

@@ -90,3 +90,12 @@ def test_what_is_no_run_gets_no_values_of_one():
 )
 def test_flags_are_read_under_todays_names(old, new):
     assert translate_flags([old, "x"]) == [new, "x"]
+
+
+def test_given_rows_of_a_sequence_become_those_of_a_micro_batch():
+    """Two devices: a batch of 8 in 2 micro-batches has 2 sequences in each."""
+    capacity = {"rows_3d": [400, 100], "rows_4d": []}
+    old = {"sequence": {}, "data": {"capacity": capacity}, "batch_size": 8, "accumulate": 2}
+    today = translate_config(old)
+    assert today["data"]["capacity"] == {"rows_3d": [800, 200], "rows_4d": []}
+    assert translate_config(today)["data"]["capacity"] == today["data"]["capacity"]
