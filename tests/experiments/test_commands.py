@@ -171,8 +171,11 @@ def test_a_closed_pipe_is_quiet(unbuffered):
 
 
 def test_ctrl_c_is_one_line_and_code_130(tmp_path):
-    command = [sys.executable, str(FOLDER / "prepare_data.py"), "--kind=scans", "--workers=0"]
-    command += ["--source=procedural:1000", f"--out={tmp_path / 'x'}"]
+    # A process that is started in the background ignores the signal unless it is told not to.
+    listen = "import runpy, signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    script = f"{listen}; sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
+    command = [sys.executable, "-c", script, str(FOLDER / "prepare_data.py"), "--kind=scans"]
+    command += ["--workers=0", "--source=procedural:1000", f"--out={tmp_path / 'x'}"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT)
     deadline = time.monotonic() + 120
     while not list((tmp_path / "x").glob("*")):
