@@ -26,3 +26,13 @@ def test_the_tuner_without_a_gpu_is_one_clear_sentence():
     done = run_here("tune_kernels")
     assert done.code == 1
     assert "it needs a CUDA GPU, and JAX found none." in done.err
+
+
+def test_samples_are_timed():
+    flags = ["--config=pretrain:demo", "--config.data.scans=procedural:1", "--points=60000"]
+    done = run_here("bench_data", *flags, "--config.data.shapes=procedural:4", "--num=2")
+    assert done.code == 0, done.err
+    head, *parts, rate = done.out.splitlines()
+    assert head.startswith("capacity of a sample: ")
+    assert [float(line.split()[-2]) > 0 for line in parts] == [True] * 3
+    assert rate.endswith("sequences a second and core (mean of 2)")

@@ -76,7 +76,7 @@ class Maker:
         """The voxelised sample of an index, of whatever size it is.
 
         Raises:
-          RuntimeError: no pair of scan and shape gives a sequence.
+          ValueError: no pair of scan and shape gives a sequence.
         """
         sequence, report = self.sequences.make_sequence(epoch, index)
         return Sample(*self._see(sequence, epoch), sequence, epoch, report)

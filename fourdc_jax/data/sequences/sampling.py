@@ -143,7 +143,7 @@ class SequenceMaker:
         random shapes, then another random scan, and so on: the same ones for the same seed.
 
         Raises:
-          RuntimeError: no pair of `max_attempts` gave a sequence.
+          ValueError: no pair of `max_attempts` gave a sequence.
         """
         sampling = self.sampling
         rejections: list[Rejection] = []
@@ -162,7 +162,7 @@ class SequenceMaker:
             name = "" if shape is None else shape.name
             rejections.append(Rejection(scan.name, name, result.reason))
         last = rejections[-1]
-        raise RuntimeError(
+        raise ValueError(
             f"no sequence in {sampling.max_attempts} pairs of scan and shape; the last one was "
             f"scan {last.scan!r} with shape {last.shape!r}: {last.reason}"
         )

@@ -57,7 +57,7 @@ def test_the_place_of_an_unfit_scan_is_taken_and_reported(maker):
 
 def test_giving_up_is_an_error_that_says_why(rooms, shapes, params):
     maker = SequenceMaker(type(rooms)([rooms[2]]), shapes, params, SAMPLING)
-    with pytest.raises(RuntimeError, match=r"30 pairs.*'room_2'.*no cell"):
+    with pytest.raises(ValueError, match=r"30 pairs.*'room_2'.*no cell"):
         maker.make_sequence(0, 0)
 
 
