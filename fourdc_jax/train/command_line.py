@@ -13,7 +13,7 @@ from types import ModuleType
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from fourdc_jax.train.renamed_keys import translate_flags
+from fourdc_jax.train.renamed_keys import translate_config, translate_flags
 
 CONFIGS = Path(str(files("fourdc_jax.configs")))  # those that come with the package
 OVERRIDE = re.compile(r"--?(no)?config\.")  # how a flag of a config's value begins
@@ -167,6 +167,9 @@ def load_config(spec: str) -> ConfigDict:
         raise locate(error, path) from error
     if not isinstance(config, ConfigDict):
         raise ValueError(f"get_config of {path} returns a {type(config).__name__}, no ConfigDict")
+    values = config.to_dict()
+    if (translated := translate_config(values)) != values:  # a file of yours, from before
+        config = ConfigDict(translated)
     return config.lock()
 
 

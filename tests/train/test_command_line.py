@@ -54,6 +54,19 @@ def test_a_right_command_line(read):
     assert config.is_locked
 
 
+def test_a_config_file_from_before_is_read_under_todays_names(tmp_path):
+    (tmp_path / "mine.py").write_text("""
+from ml_collections import ConfigDict
+def get_config():
+    return ConfigDict({"init": "", "init_new": ("a",), "optimizer": {"momentum": 0.9}})
+""")
+    words = [f"--config={tmp_path}/mine.py", "--workdir=w", "--config.init=runs/x"]
+    config = parse(words, "Doc.", add_flags, config="").config
+    assert config.init.to_dict() == {"source": "runs/x", "new": ("a",)}
+    assert config.optimizer.kind == "sgd"
+    assert config.is_locked
+
+
 @pytest.mark.parametrize(
     ("flags", "config", "sentence"),
     [

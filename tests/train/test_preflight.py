@@ -4,6 +4,7 @@ import collections
 import shutil
 
 import pytest
+from fixtures.toy_training import toy_config
 
 from fourdc_jax.train import preflight
 
@@ -36,3 +37,15 @@ def test_checkpoints_already_there_count_as_room(tmp_path, monkeypatch):
     preflight.check_disk(tmp_path, checkpoint_bytes=500, num_checkpoints=2)
     with pytest.raises(OSError, match="3 checkpoints"):
         preflight.check_disk(tmp_path, checkpoint_bytes=500, num_checkpoints=3)
+
+
+def test_a_source_that_is_none_is_told_before_the_data_are_opened(tmp_path):
+    config = toy_config(**{"init.source": str(tmp_path / "nowhere")})
+    with pytest.raises(FileNotFoundError, match=r"config\.init=.*nowhere holds no checkpoint"):
+        preflight.check_paths(config, tmp_path / "run")
+    assert (tmp_path / "run").is_dir()
+    (tmp_path / "nowhere" / "checkpoints" / "3").mkdir(parents=True)
+    preflight.check_paths(config, tmp_path / "run")
+    shutil.rmtree(tmp_path / "nowhere")
+    (tmp_path / "run" / "checkpoints" / "1").mkdir(parents=True)
+    preflight.check_paths(config, tmp_path / "run")  # goes on: it has its own weights
