@@ -81,10 +81,8 @@ ONLY_IN = {
     "warnings.simplefilter": (),
 }
 
-BEING_MOVED = {  # to be emptied
-    "fourdc_jax/tasks/shared/backbone.py",
-}
 OWN = {"fourdc_jax", "kernels", "configs", "experiments", "benchmarks", "tests"}
+EXPERIMENTS = "fourdc_jax.experiments"
 ANY_TASK = ("from_config.py",)  # in tasks/: files that know all of them
 COMMANDS = {path.stem for path in (ROOT / "experiments").glob("*.py")}
 
@@ -214,12 +212,7 @@ def import_circles(sources: dict[str, str]) -> list[list[str]]:
 def test_every_import_follows_the_layers():
     files = source_files()
     assert len(files) > 100
-    found = [
-        line
-        for path in files
-        if path not in BEING_MOVED
-        for line in violations(path, (ROOT / path).read_text())
-    ]
+    found = [line for path in files for line in violations(path, (ROOT / path).read_text())]
     assert not found, "\n" + "\n".join(found)
 
 
@@ -248,13 +241,9 @@ def test_tests_import_libraries_and_no_command():
     for path in sorted((ROOT / "tests").rglob("*.py")):
         for line, name in imported_names(path.read_text()):
             first = name.split(".")[0]
-            command = first in COMMANDS or first == "experiments" or within(name, EXPERIMENTS)
-            if command and path.relative_to(ROOT).as_posix() not in BEING_MOVED:
+            if first in COMMANDS or first == "experiments" or within(name, EXPERIMENTS):
                 found.append(f"{path.relative_to(ROOT)}:{line} imports {name}")
     assert not found, "run commands as users do:\n" + "\n".join(found)
-
-
-EXPERIMENTS = "fourdc_jax.experiments"
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,9 @@ def level_strides(stride: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
     return tuple(tuple(step**level for step in stride) for level in range(1, NUM_LEVELS))
 
 
-def make_unet(network: NetworkParams, stride: tuple[int, ...], execution: Execution) -> SparseUNet:
+def make_unet(
+    network: NetworkParams, stride: tuple[int, ...], execution: Execution = Execution()
+) -> SparseUNet:
     """The U-Net of one network, without a final layer: the task's own head takes its place.
 
     Args:

@@ -9,7 +9,6 @@ from ml_collections import ConfigDict
 from fourdc_jax.data.scenes.samples import VoxelParams
 from fourdc_jax.models.backbone import STRIDE_3D, NetworkParams, make_unet
 from fourdc_jax.params import read_params
-from fourdc_jax.sparse.execution import Execution
 
 STEM = "encoder_3d/unet/stem_conv/kernel"
 # What two U-Nets must share for one to take the other's weights.
@@ -74,7 +73,7 @@ def check_structure(network: NetworkParams, there: Mapping[str, Any], source: st
             f"{source} is no run with a 3D network: its config has no model.network_3d"
         )
     other = read_params(NetworkParams, there["model"]["network_3d"], f"{source}: {key}")
-    ours, theirs = (make_unet(values, STRIDE_3D, Execution()) for values in (network, other))
+    ours, theirs = (make_unet(values, STRIDE_3D) for values in (network, other))
     different = [
         f"{name} {getattr(theirs, name)} there and {getattr(ours, name)} here"
         for name in STRUCTURE
