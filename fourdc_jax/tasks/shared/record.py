@@ -1,13 +1,13 @@
 """What prediction must know of a run on labelled scenes besides its config."""
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from fourdc_jax.data.grids.capacity import Rows
 from fourdc_jax.data.label_sets import LabelSet
-from fourdc_jax.train.records import read_record
+from fourdc_jax.params import read_params
+from fourdc_jax.train.records import find_record, read_record
 
 # What may change when a run resumes: rows of a micro-batch depend on the number of devices.
 FREE = ("rows", "classes.colors")
@@ -37,12 +37,7 @@ def read_scene_record(workdir: Path, task_name: str) -> SceneRecord:
 
     Raises:
       FileNotFoundError: the workdir is not that of a run of this task.
+      ValueError: the record is damaged.
     """
-    return parse_scene_record(read_record(workdir, task_name))
-
-
-def parse_scene_record(values: Mapping[str, Any]) -> SceneRecord:
-    """The record of JSON values; lists for tuples."""
-    names, colors = values["classes"]["names"], values["classes"]["colors"]
-    classes = LabelSet(tuple(names), tuple(map(tuple, colors)))
-    return SceneRecord(values["label_set"], classes, tuple(values["rows"]))
+    where = str(find_record(workdir, task_name))
+    return read_params(SceneRecord, read_record(workdir, task_name), where)
