@@ -11,6 +11,7 @@ from fourdc_jax.sparse.execution import Execution
 from fourdc_jax.sparse.pyramid import KernelType, Pyramid
 
 NUM_LEVELS = 5
+ONE_DEVICE = Execution()
 STRIDE_3D = (2, 2, 2)  # from each level to the next
 CONVOLUTIONS = {"basic": 2, "bottleneck": 1}  # of size 3 in a residual block
 
@@ -56,7 +57,7 @@ def level_strides(stride: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
 
 
 def make_unet(
-    network: NetworkParams, stride: tuple[int, ...], execution: Execution = Execution()
+    network: NetworkParams, stride: tuple[int, ...], execution: Execution = ONE_DEVICE
 ) -> SparseUNet:
     """The U-Net of one network, without a final layer: the task's own head takes its place.
 
