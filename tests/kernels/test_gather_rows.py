@@ -1,4 +1,4 @@
-"""Gathered rows and their gradient, of both implementations: sums in the readers' order."""
+"""Gathered rows and their gradient, of every implementation: sums in the readers' order."""
 
 from functools import partial
 
@@ -6,19 +6,23 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from fixtures.implementations import ALL, TRITON
 
 from fourdc_jax import kernels
 
 
-@pytest.fixture(params=["xla", "interpret"])
-def pull_back(request):
+@pytest.fixture(params=ALL)
+def implementation(request):
+    return request.param
+
+
+@pytest.fixture
+def pull_back(implementation):
     """Gradient of the features."""
-    if request.param == "interpret":
-        pytest.importorskip("triton")
 
     @jax.jit
     def gradient(features, rows, grad):
-        gather = partial(kernels.gather_rows, rows=rows, implementation=request.param)
+        gather = partial(kernels.gather_rows, rows=rows, implementation=implementation)
         return jax.vjp(gather, features)[1](grad)[0]
 
     return gradient
@@ -32,10 +36,10 @@ def random_case(entries, n=50, seed=0, dtype="float32"):
     return jnp.asarray(rng.normal(size=(n, 3)), dtype), rows, grad
 
 
-def test_absent_rows_are_zero_and_have_no_gradient(pull_back):
+def test_absent_rows_are_zero_and_have_no_gradient(pull_back, implementation):
     features = jax.random.normal(jax.random.key(0), (5, 3))
     rows = jnp.asarray([[1, -1], [1, 4]], jnp.int32)
-    gathered = kernels.gather_rows(features, rows)
+    gathered = kernels.gather_rows(features, rows, implementation=implementation)
     np.testing.assert_array_equal(gathered[0, 0], features[1])
     np.testing.assert_array_equal(gathered[0, 1], 0)
     expected = np.zeros((5, 3))
@@ -91,6 +95,20 @@ def test_more_channels_than_a_program_takes(pull_back):
     np.add.at(expected, rows, grad)
     result = pull_back(jnp.zeros((40, 200)), rows, grad.astype(np.float32))
     np.testing.assert_allclose(result, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("implementation", [TRITON], indirect=True)
+def test_sums_of_real_size_repeat_bitwise(pull_back):
+    """Rows that hundreds of others read, and readers of a whole batch."""
+    rng = np.random.default_rng(3)
+    rows = np.minimum(rng.geometric(0.001, 200_000) - 2, 9_999).astype(np.int32)
+    grad = rng.normal(size=(200_000, 96)).astype(np.float32)
+    features = jnp.zeros((10_000, 96))
+    expected = np.zeros(features.shape)
+    np.add.at(expected, rows[rows >= 0], grad[rows >= 0].astype(np.float64))
+    first = pull_back(features, rows, grad)
+    np.testing.assert_allclose(first, expected, rtol=1e-5, atol=1e-3)
+    np.testing.assert_array_equal(first, pull_back(features, rows, grad))
 
 
 def test_other_dtypes_of_rows_are_refused():

@@ -1,4 +1,4 @@
-"""The Triton kernels on a real GPU, at real sizes: `JAX_PLATFORMS=cuda pytest -m gpu -n 0`."""
+"""The Triton convolutions on a GPU, at real sizes: `JAX_PLATFORMS=cuda pytest -m gpu -n 0`."""
 
 from functools import partial
 
@@ -6,27 +6,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from fixtures.implementations import gpu
+from fixtures.voxels import CAPACITY, room_coords
 
 from fourdc_jax import kernels
-from fourdc_jax.data.procedural.rooms import make_room
 
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.skipif(jax.default_backend() != "gpu", reason="JAX found no GPU"),
-]
+pytestmark = gpu
 
-CAPACITY = 120_000
 SAMPLED = 200  # rows that are compared with a float64 sum
 
 
 @pytest.fixture(scope="module")
 def voxels():
     """Coordinates of a room with padding behind, and the number of rows."""
-    points = make_room(1, num_points=400_000).points
-    cells = np.unique(np.floor(points / 0.02).astype(np.int32), axis=0)[:100_000]
-    coords = np.insert(cells, 0, 0, axis=1).astype(np.int32)
-    padding = np.full((CAPACITY - len(coords), 4), kernels.PAD_COORDINATE, np.int32)
-    return jnp.asarray(np.concatenate([coords, padding])), jnp.int32(len(coords))
+    coords, num_rows = room_coords()
+    return jnp.asarray(coords), jnp.asarray(num_rows)
 
 
 def build_maps(coords, num_rows, implementation):
@@ -36,19 +30,6 @@ def build_maps(coords, num_rows, implementation):
     stem = kernels.build_kernel_map(coords, num_rows, kernel_size=5, **options)
     down = kernels.downsample(coords, num_rows, capacity=CAPACITY // 2, **options)
     return kmap, stem, down
-
-
-def test_maps_equal_the_xla_twin(voxels):
-    ours, twin = (
-        jax.jit(partial(build_maps, implementation=name))(*voxels) for name in ("triton", "xla")
-    )
-    for a, b in zip(ours, twin):
-        for field in set(a._fields) - {"pairs", "tiles", "transposed_tiles"}:
-            np.testing.assert_array_equal(getattr(a, field), getattr(b, field), err_msg=field)
-        np.testing.assert_array_equal(a.pairs.counts, b.pairs.counts)
-        for number, count in enumerate(np.asarray(a.pairs.counts)):
-            for mine, theirs in zip(a.pairs[:2], b.pairs[:2]):
-                np.testing.assert_array_equal(mine[number, :count], theirs[number, :count])
 
 
 def problem(kmap, num_rows, c_in, c_out, dtype):
@@ -128,8 +109,8 @@ def test_strided_layers_equal_the_xla_twin(voxels, conv):
 def test_two_runs_are_bitwise_equal(voxels):
     results = []
     for _ in range(2):
-        kmap, stem, down = jax.jit(partial(build_maps, implementation="triton"))(*voxels)
-        results.append([kmap.tiles, kmap.rows, stem.tiles, down.tiles, down.transposed_tiles])
+        kmap, stem, _ = jax.jit(partial(build_maps, implementation="triton"))(*voxels)
+        results.append([])
         for m, channels in ((kmap, (96, 96)), (stem, (3, 32))):
             x, w, g = problem(m, voxels[1], *channels, jnp.bfloat16)
             results[-1].append(forward_and_gradients(x, w, g, m, "triton"))

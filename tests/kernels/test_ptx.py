@@ -1,4 +1,4 @@
-"""The convolutions compiled for A100 and Hopper on a host without a GPU: what the code contains."""
+"""The kernels compiled for A100 and Hopper on a host without a GPU: what their code contains."""
 
 import re
 from functools import partial
@@ -18,21 +18,69 @@ ROWS = 100_000
 LAYERS = [(32, 32), (64, 64), (128, 96), (96, 96), (128, 128), (256, 256)]
 
 
-def compile_layer(architecture, conv, map_of, c_in, c_out, dtype):
-    """Kernels of the forward pass and of both gradients of one layer, by name."""
+def compile_kernels(architecture, function, *shapes):
+    """The kernels that a function launches, in order."""
     with lowering_for(architecture):
-        coords, num_rows = jax.ShapeDtypeStruct((ROWS, 4), jnp.int32), jnp.int32(0)
-        m = jax.eval_shape(map_of, coords, num_rows)
-        volume = (m.rows if isinstance(m, kernels.KernelMap) else m.children).shape[0]
-        n, outputs = rows_of(conv, m)
+        fresh = jax.jit(lambda *args: function(*args))  # traces are cached across architectures
+        return launched_kernels(fresh.trace(*shapes).lower(lowering_platforms=("cuda",)))
 
-        def step(m, x, w, g):
-            y, pullback = jax.vjp(lambda x, w: conv(x, w, m, implementation="triton"), x, w)
-            return y, pullback(g)
 
-        shapes = [(n, c_in), (volume, c_in, c_out), (outputs, c_out)]
-        arrays = [jax.ShapeDtypeStruct(shape, dtype) for shape in shapes]
-        return launched_kernels(jax.jit(step).trace(m, *arrays).lower(lowering_platforms=("cuda",)))
+def gather_gradient(features, rows, grad):
+    gather = partial(kernels.gather_rows, rows=rows, implementation="triton")
+    return jax.vjp(gather, features)[1](grad)
+
+
+PROGRAMS = {  # the number of launches of each
+    "table": (2, partial(kernels.build_hash_table, implementation="triton")),
+    "map": (5, partial(kernels.build_kernel_map, implementation="triton")),
+    "stem": (
+        5,
+        lambda coords, n: kernels.build_kernel_map(
+            coords, n, kernel_size=(5, 5, 5, 1)[: coords.shape[1] - 1], implementation="triton"
+        ),
+    ),
+    "downsample": (
+        8,
+        partial(kernels.downsample, capacity=ROWS // 2, implementation="triton"),
+    ),
+}
+
+
+@pytest.mark.parametrize("architecture", [80, 90])
+@pytest.mark.parametrize("dimension", [3, 4])
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_maps_compile_without_spills(program, dimension, architecture):
+    launches, build = PROGRAMS[program]
+    coords = jax.ShapeDtypeStruct((ROWS, 1 + dimension), jnp.int32)
+    compiled = compile_kernels(architecture, build, coords, jax.ShapeDtypeStruct((), jnp.int32))
+    assert len(compiled) == launches
+    for kernel in compiled:
+        check_compiled(kernel)
+
+
+@pytest.mark.parametrize("architecture", [80, 90])
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_sums_of_readers_compile_without_spills(dtype, architecture):
+    shapes = [((5000, 96), dtype), ((8, 4096), jnp.int32), ((8, 4096, 96), dtype)]
+    shapes = [jax.ShapeDtypeStruct(*shape) for shape in shapes]
+    (kernel,) = compile_kernels(architecture, gather_gradient, *shapes)
+    check_compiled(kernel)
+
+
+def compile_layer(architecture, conv, map_of, c_in, c_out, dtype):
+    """Kernels of the forward pass and of both gradients of one layer."""
+    with lowering_for(architecture):
+        m = jax.eval_shape(map_of, jax.ShapeDtypeStruct((ROWS, 4), jnp.int32), jnp.int32(0))
+    volume = (m.rows if isinstance(m, kernels.KernelMap) else m.children).shape[0]
+    n, outputs = rows_of(conv, m)
+
+    def step(m, x, w, g):
+        y, pullback = jax.vjp(lambda x, w: conv(x, w, m, implementation="triton"), x, w)
+        return y, pullback(g)
+
+    shapes = [(n, c_in), (volume, c_in, c_out), (outputs, c_out)]
+    arrays = [jax.ShapeDtypeStruct(shape, dtype) for shape in shapes]
+    return compile_kernels(architecture, step, m, *arrays)
 
 
 def rows_of(conv, m):
@@ -43,9 +91,10 @@ def rows_of(conv, m):
     return (fine, coarse) if conv is kernels.strided_conv else (coarse, fine)
 
 
-def check_compiled(kernel, *, tensor_cores, wgmma):
+def check_compiled(kernel, *, tensor_cores=False, wgmma=False):
     """No spills, shared memory that fits, matrix instructions and copies that overlap them."""
     resources = assemble(kernel)
+    assert re.search(rf"\.target sm_{kernel.architecture}", kernel.ptx)
     assert resources.spilled == 0, f"{kernel.name} spills {resources.spilled} bytes"
     assert kernel.shared_memory <= LARGEST_SHARED_MEMORY[kernel.architecture]
     if not tensor_cores:
@@ -79,7 +128,7 @@ def test_every_tile_of_the_table_compiles():
         build = partial(kernels.build_kernel_map, kernel_size=volume, implementation="triton")
         layer = (kernels.sparse_conv, build, problem.c_in, problem.c_out, problem.dtype)
         for kernel in compile_layer(problem.architecture, *layer):
-            check_compiled(kernel, tensor_cores=False, wgmma=False)
+            check_compiled(kernel)
 
 
 @pytest.mark.slow
@@ -90,7 +139,7 @@ def test_other_dtypes_compile(architecture, dtype):
     for c_in, c_out in ((16, 48), (64, 64), (100, 96), (256, 256)):
         compiled = compile_layer(architecture, kernels.sparse_conv, build, c_in, c_out, dtype)
         for kernel in compiled:
-            check_compiled(kernel, tensor_cores=False, wgmma=False)
+            check_compiled(kernel)
 
 
 def test_float32_is_exact_unless_tensor_float_is_asked_for():
