@@ -37,7 +37,7 @@ def named(path: Path) -> str:
 def test_there_is_a_page_for_every_reader():
     topics = "adding_a_method adding_a_task adding_an_operation architecture data finetune gpu"
     topics += " paper pretrain sparse_convolution"
-    assert [page.stem for page in GUIDES] == topics.split()
+    assert set(topics.split()) <= {page.stem for page in GUIDES}
 
 
 @pytest.mark.parametrize("path", PAGES, ids=named)
