@@ -65,34 +65,39 @@ def sum_readers(
     return out
 
 
+# fmt: off
+
 @jit
 def _sum_readers(
     grad, keys, order, out,
     READERS: tl.constexpr, NUM_ROWS: tl.constexpr, CHANNELS: tl.constexpr, BITS: tl.constexpr,
     BLOCK: tl.constexpr, COLUMNS: tl.constexpr,
-):  # fmt: skip
-    row = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)  # (BLOCK,)
-    column = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)[None, :]  # (1, COLUMNS)
-    first = _count_below(keys, row, READERS, BITS)
-    last = _count_below(keys, row + 1, READERS, BITS)
-    total = tl.zeros((BLOCK, COLUMNS), tl.float32)
+):
+    row = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)                   # (BLOCK,)
+    column = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)[None, :]   # (1, COLUMNS)
+    first = _count_below(keys, row, READERS, BITS)                         # (BLOCK,)
+    last = _count_below(keys, row + 1, READERS, BITS)                      # (BLOCK,)
+    total = tl.zeros((BLOCK, COLUMNS), tl.float32)                         # (BLOCK, COLUMNS)
     for number in range(tl.max(last - first, axis=0)):
-        exists = first + number < last
-        reader = tl.load(order + first + number, mask=exists, other=0).to(tl.int64)
-        inside = exists[:, None] & (column < CHANNELS)
-        pointers = grad + reader[:, None] * CHANNELS + column
-        total += tl.load(pointers, mask=inside, other=0.0).to(tl.float32)
-    pointers = out + row.to(tl.int64)[:, None] * CHANNELS + column
-    inside = (row < NUM_ROWS)[:, None] & (column < CHANNELS)
+        exists = first + number < last                                     # (BLOCK,)
+        places = order + first + number                                    # (BLOCK,)
+        reader = tl.load(places, mask=exists, other=0).to(tl.int64)        # (BLOCK,)
+        inside = exists[:, None] & (column < CHANNELS)                     # (BLOCK, COLUMNS)
+        pointers = grad + reader[:, None] * CHANNELS + column              # (BLOCK, COLUMNS)
+        total += tl.load(pointers, mask=inside, other=0.0).to(tl.float32)  # (BLOCK, COLUMNS)
+    pointers = out + row.to(tl.int64)[:, None] * CHANNELS + column         # (BLOCK, COLUMNS)
+    inside = (row < NUM_ROWS)[:, None] & (column < CHANNELS)               # (BLOCK, COLUMNS)
     tl.store(pointers, total.to(out.dtype.element_ty), mask=inside)
 
 
 @jit
 def _count_below(keys, value, READERS: tl.constexpr, BITS: tl.constexpr):
-    """How many of the sorted keys are less than each value, by bisection."""
-    count = value * 0
+    """How many of the sorted keys are less than each of the values, of shape B, by bisection."""
+    count = value * 0                                                     # B
     for bit in tl.static_range(BITS):
         step = 1 << (BITS - 1 - bit)
-        key = tl.load(keys + count + step - 1, mask=count + step <= READERS, other=0xFFFFFFFF)
-        count = tl.where(key < value.to(tl.uint32), count + step, count)
+        inside = count + step <= READERS                                  # B
+        pointers = keys + count + step - 1                                # B
+        key = tl.load(pointers, mask=inside, other=0xFFFFFFFF)            # B
+        count = tl.where(key < value.to(tl.uint32), count + step, count)  # B
     return count

@@ -93,42 +93,46 @@ def no_shift(columns: int) -> Int32[Array, "1 columns"]:
     return jnp.zeros((1, columns), jnp.int32)
 
 
+# fmt: off
+
 @jit
 def hash_coords(coords, row, shifts, shift, active, COLUMNS: tl.constexpr):
-    """Murmur3-style mix of coords[row] + shifts[shift], in the broadcast shape of both."""
-    mixed = (row * 0 + shift * 0).to(tl.uint32)
+    """Murmur3-style mix of coords[row] + shifts[shift], in the shape B that both broadcast to."""
+    mixed = (row * 0 + shift * 0).to(tl.uint32)                                 # B  # B
     for column in tl.static_range(COLUMNS):
-        value = tl.load(coords + row * COLUMNS + column, mask=active, other=0)
-        value += tl.load(shifts + shift * COLUMNS + column)
-        mixed = mixed * 0x9E3779B1 + value.to(tl.uint32, bitcast=True)
-        mixed = (mixed ^ (mixed >> 16)) * 0x85EBCA6B
-    mixed = (mixed ^ (mixed >> 13)) * 0xC2B2AE35
-    return mixed ^ (mixed >> 16)
+        value = tl.load(coords + row * COLUMNS + column, mask=active, other=0)  # B  # B
+        value += tl.load(shifts + shift * COLUMNS + column)                     # B  # B
+        mixed = mixed * 0x9E3779B1 + value.to(tl.uint32, bitcast=True)          # B  # B
+        mixed = (mixed ^ (mixed >> 16)) * 0x85EBCA6B                            # B  # B
+    mixed = (mixed ^ (mixed >> 13)) * 0xC2B2AE35                                # B  # B
+    return mixed ^ (mixed >> 16)                                                # B  # B
 
 
 @jit
 def find(
     slots, coords, queries, row, shifts, shift, mixed, active,
     CAPACITY: tl.constexpr, NUM_SLOTS: tl.constexpr, TAG_BITS: tl.constexpr, COLUMNS: tl.constexpr,
-):  # fmt: skip
+):
     """Row of queries[row] + shifts[shift] in `coords`, -1 where absent or not active.
 
-    `mixed` is what `hash_coords` gave for the same queries.
+    `mixed` is what `hash_coords` gave for the same queries. B is the shape that `row` and `shift`
+    broadcast to.
     """
-    slot = (mixed & (NUM_SLOTS - 1)).to(tl.int32)
-    tag = (mixed >> (32 - TAG_BITS)).to(tl.int32)
-    found = slot * 0 - 1
+    slot = (mixed & (NUM_SLOTS - 1)).to(tl.int32)                                        # B  # B
+    tag = (mixed >> (32 - TAG_BITS)).to(tl.int32)                                        # B  # B
+    found = slot * 0 - 1                                                                 # B  # B
     while tl.max(active.to(tl.int32), axis=None) > 0:
-        value = tl.load(slots + slot, mask=active, other=0)
-        candidate = CAPACITY - (value >> TAG_BITS)
-        equal = active & (value != 0) & ((value & ((1 << TAG_BITS) - 1)) == tag)
+        value = tl.load(slots + slot, mask=active, other=0)                              # B  # B
+        candidate = CAPACITY - (value >> TAG_BITS)                                       # B  # B
+        equal = active & (value != 0) & ((value & ((1 << TAG_BITS) - 1)) == tag)         # B  # B
         for column in tl.static_range(COLUMNS):
-            query = tl.load(queries + row * COLUMNS + column, mask=equal, other=0)
-            query += tl.load(shifts + shift * COLUMNS + column)
-            equal &= query == tl.load(coords + candidate * COLUMNS + column, mask=equal, other=0)
-        found = tl.where(equal, candidate, found)
-        active = active & (value != 0) & (equal == 0)
-        slot = (slot + 1) & (NUM_SLOTS - 1)
+            query = tl.load(queries + row * COLUMNS + column, mask=equal, other=0)       # B  # B
+            query += tl.load(shifts + shift * COLUMNS + column)                          # B  # B
+            known = tl.load(coords + candidate * COLUMNS + column, mask=equal, other=0)  # B  # B
+            equal &= query == known                                                      # B  # B
+        found = tl.where(equal, candidate, found)                                        # B  # B
+        active = active & (value != 0) & (equal == 0)                                    # B  # B
+        slot = (slot + 1) & (NUM_SLOTS - 1)                                              # B  # B
     return found
 
 
@@ -137,26 +141,29 @@ def _insert(
     coords, num_rows, shifts, slots,
     CAPACITY: tl.constexpr, NUM_SLOTS: tl.constexpr, TAG_BITS: tl.constexpr, COLUMNS: tl.constexpr,
     BLOCK: tl.constexpr,
-):  # fmt: skip
-    row = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)  # (BLOCK,)
-    active = (row < tl.load(num_rows)) & (row < CAPACITY)
-    mixed = hash_coords(coords, row, shifts, 0, active, COLUMNS)
-    slot = (mixed & (NUM_SLOTS - 1)).to(tl.int32)
-    tag = (mixed >> (32 - TAG_BITS)).to(tl.int32)
-    carried = ((CAPACITY - row) << TAG_BITS) | tag
+):
+    row = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)                               # (BLOCK,)
+    active = (row < tl.load(num_rows)) & (row < CAPACITY)                              # (BLOCK,)
+    mixed = hash_coords(coords, row, shifts, 0, active, COLUMNS)                       # (BLOCK,)
+    slot = (mixed & (NUM_SLOTS - 1)).to(tl.int32)                                      # (BLOCK,)
+    tag = (mixed >> (32 - TAG_BITS)).to(tl.int32)                                      # (BLOCK,)
+    carried = ((CAPACITY - row) << TAG_BITS) | tag                                     # (BLOCK,)
+    TAG: tl.constexpr = (1 << TAG_BITS) - 1
     while tl.max(active.to(tl.int32), axis=None) > 0:
-        previous = tl.atomic_max(slots + slot, carried, mask=active, sem="relaxed")
+        previous = tl.atomic_max(slots + slot, carried, mask=active, sem="relaxed")    # (BLOCK,)
         # Of two rows with equal coordinates the higher is dropped. The lower one stays in the
         # table or gave way to a still lower one, so that the lowest of all is always in it.
-        repeated = active & (previous != 0)
-        repeated &= (previous & ((1 << TAG_BITS) - 1)) == (carried & ((1 << TAG_BITS) - 1))
-        one, other = CAPACITY - (previous >> TAG_BITS), CAPACITY - (carried >> TAG_BITS)
+        repeated = active & (previous != 0)                                            # (BLOCK,)
+        repeated &= (previous & TAG) == (carried & TAG)                                # (BLOCK,)
+        one = CAPACITY - (previous >> TAG_BITS)                                        # (BLOCK,)
+        other = CAPACITY - (carried >> TAG_BITS)                                       # (BLOCK,)
         for column in tl.static_range(COLUMNS):
-            value = tl.load(coords + one * COLUMNS + column, mask=repeated, other=0)
-            repeated &= value == tl.load(coords + other * COLUMNS + column, mask=repeated, other=0)
-        active = active & (previous != 0) & (repeated == 0)
-        carried = tl.minimum(carried, previous)
-        slot = (slot + 1) & (NUM_SLOTS - 1)
+            value = tl.load(coords + one * COLUMNS + column, mask=repeated, other=0)   # (BLOCK,)
+            kept = tl.load(coords + other * COLUMNS + column, mask=repeated, other=0)  # (BLOCK,)
+            repeated &= value == kept                                                  # (BLOCK,)
+        active = active & (previous != 0) & (repeated == 0)                            # (BLOCK,)
+        carried = tl.minimum(carried, previous)                                        # (BLOCK,)
+        slot = (slot + 1) & (NUM_SLOTS - 1)                                            # (BLOCK,)
 
 
 @jit
@@ -164,12 +171,12 @@ def _lookup(
     slots, coords, queries, shifts, rows,
     CAPACITY: tl.constexpr, NUM_SLOTS: tl.constexpr, TAG_BITS: tl.constexpr, COLUMNS: tl.constexpr,
     NUM_QUERIES: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
-    query = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)  # (BLOCK,)
-    active = query < NUM_QUERIES
-    mixed = hash_coords(queries, query, shifts, 0, active, COLUMNS)
+):
+    query = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)           # (BLOCK,)
+    active = query < NUM_QUERIES                                     # (BLOCK,)
+    mixed = hash_coords(queries, query, shifts, 0, active, COLUMNS)  # (BLOCK,)
     found = find(
         slots, coords, queries, query, shifts, 0, mixed, active,
         CAPACITY, NUM_SLOTS, TAG_BITS, COLUMNS,
-    )  # fmt: skip
+    )                                                                # (BLOCK,)
     tl.store(rows + query, found, mask=active)

@@ -66,31 +66,33 @@ def build_kernel_map(
     return KernelMap(neighbours - 1, num_rows, pairs, tiles)
 
 
+# fmt: off
+
 @jit
 def _probe(
     coords, shifts, num_rows, slots, neighbours, counts,
     NUM_ROWS: tl.constexpr, VOLUME: tl.constexpr, COLUMNS: tl.constexpr, NUM_SLOTS: tl.constexpr,
     TAG_BITS: tl.constexpr, BUCKETS: tl.constexpr, BUCKET_ROWS: tl.constexpr, BLOCK: tl.constexpr,
     OFFSET_BLOCK: tl.constexpr,
-):  # fmt: skip
+):
     HALF: tl.constexpr = VOLUME // 2
-    row = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)[None]  # (1, BLOCK)
+    row = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)[None]             # (1, BLOCK)
     offset = tl.program_id(1) * OFFSET_BLOCK + tl.arange(0, OFFSET_BLOCK)  # (OFFSET_BLOCK,)
-    in_use = (row < NUM_ROWS) & (row < tl.load(num_rows))
-    active = in_use & (offset < HALF)[:, None]  # (OFFSET_BLOCK, BLOCK)
-    shift = tl.minimum(offset, HALF)[:, None]
-    mixed = hash_coords(coords, row, shifts, shift, active, COLUMNS)
+    in_use = (row < NUM_ROWS) & (row < tl.load(num_rows))                  # (1, BLOCK)
+    active = in_use & (offset < HALF)[:, None]                             # (OFFSET_BLOCK, BLOCK)
+    shift = tl.minimum(offset, HALF)[:, None]                              # (OFFSET_BLOCK, 1)
+    mixed = hash_coords(coords, row, shifts, shift, active, COLUMNS)       # (OFFSET_BLOCK, BLOCK)
     found = find(
         slots, coords, coords, row, shifts, shift, mixed, active,
         NUM_ROWS, NUM_SLOTS, TAG_BITS, COLUMNS,
-    )  # fmt: skip
-    exists = found >= 0
-    forward = offset.to(tl.int64)[:, None]
+    )                                                                      # (OFFSET_BLOCK, BLOCK)
+    exists = found >= 0                                                    # (OFFSET_BLOCK, BLOCK)
+    forward = offset.to(tl.int64)[:, None]                                 # (OFFSET_BLOCK, 1)
     tl.store(neighbours + forward * NUM_ROWS + row, found + 1, mask=exists)
     tl.store(neighbours + (VOLUME - 1 - forward) * NUM_ROWS + found, row + 1, mask=exists)
     if tl.program_id(1) == 0:
-        centre = HALF + tl.zeros((1, BLOCK), tl.int64)
+        centre = HALF + tl.zeros((1, BLOCK), tl.int64)                     # (1, BLOCK)
         tl.store(neighbours + centre * NUM_ROWS + row, row + 1, mask=in_use)
     bucket = tl.program_id(0) * BLOCK // BUCKET_ROWS
-    pairs = tl.sum(exists.to(tl.int32), axis=1)  # (OFFSET_BLOCK,)
+    pairs = tl.sum(exists.to(tl.int32), axis=1)                            # (OFFSET_BLOCK,)
     tl.atomic_add(counts + offset * BUCKETS + bucket, pairs, mask=offset < HALF, sem="relaxed")

@@ -173,19 +173,21 @@ def _transposed_tiles(
     return Tiles(rows, order, active)
 
 
+# fmt: off
+
 @jit
 def _find_first(
     parent_coords, num_rows, slots, shifts, first, counts,
     NUM_ROWS: tl.constexpr, NUM_SLOTS: tl.constexpr, TAG_BITS: tl.constexpr, COLUMNS: tl.constexpr,
     BUCKET_ROWS: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
-    row = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)  # (BLOCK,)
-    in_use = (row < NUM_ROWS) & (row < tl.load(num_rows))
-    mixed = hash_coords(parent_coords, row, shifts, 0, in_use, COLUMNS)
+):
+    row = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)                 # (BLOCK,)
+    in_use = (row < NUM_ROWS) & (row < tl.load(num_rows))                # (BLOCK,)
+    mixed = hash_coords(parent_coords, row, shifts, 0, in_use, COLUMNS)  # (BLOCK,)
     found = find(
         slots, parent_coords, parent_coords, row, shifts, 0, mixed, in_use,
         NUM_ROWS, NUM_SLOTS, TAG_BITS, COLUMNS,
-    )  # fmt: skip
+    )                                                                    # (BLOCK,)
     tl.store(first + row, found, mask=row < NUM_ROWS)
     new = tl.sum((found == row).to(tl.int32), axis=0)
     tl.atomic_add(counts + tl.program_id(0) * BLOCK // BUCKET_ROWS, new, sem="relaxed")
@@ -196,19 +198,19 @@ def _write_numbers(
     parent_coords, first, counts, numbers, coords, rows_needed,
     NUM_ROWS: tl.constexpr, CAPACITY: tl.constexpr, COLUMNS: tl.constexpr, BUCKETS: tl.constexpr,
     PADDING: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
+):
     """Coarse coordinates too, those of padded coarse rows included."""
     bucket = tl.program_id(0)
     before = sum_range(counts, 0, tl.minimum(bucket, BUCKETS), BLOCK)
     total = before + sum_range(counts, tl.minimum(bucket, BUCKETS), BUCKETS, BLOCK)
-    row = bucket * BLOCK + tl.arange(0, BLOCK)  # (BLOCK,)
-    is_first = tl.load(first + row, mask=row < NUM_ROWS, other=-1) == row
-    number = before + tl.cumsum(is_first.to(tl.int32), axis=0) - 1
+    row = bucket * BLOCK + tl.arange(0, BLOCK)                                       # (BLOCK,)
+    is_first = tl.load(first + row, mask=row < NUM_ROWS, other=-1) == row            # (BLOCK,)
+    number = before + tl.cumsum(is_first.to(tl.int32), axis=0) - 1                   # (BLOCK,)
     tl.store(numbers + row, number, mask=row < NUM_ROWS)
-    kept = is_first & (number < CAPACITY)
-    padded = (row >= total) & (row < CAPACITY)
+    kept = is_first & (number < CAPACITY)                                            # (BLOCK,)
+    padded = (row >= total) & (row < CAPACITY)                                       # (BLOCK,)
     for column in tl.static_range(COLUMNS):
-        value = tl.load(parent_coords + row * COLUMNS + column, mask=kept, other=0)
+        value = tl.load(parent_coords + row * COLUMNS + column, mask=kept, other=0)  # (BLOCK,)
         tl.store(coords + number * COLUMNS + column, value, mask=kept)
         tl.store(coords + row * COLUMNS + column, PADDING, mask=padded)
     if bucket == 0:
@@ -221,21 +223,21 @@ def _join(
     NUM_ROWS: tl.constexpr, CAPACITY: tl.constexpr, VOLUME: tl.constexpr,
     COARSE_BUCKETS: tl.constexpr, FINE_BUCKETS: tl.constexpr, BUCKET_ROWS: tl.constexpr,
     BLOCK: tl.constexpr,
-):  # fmt: skip
+):
     """Parents of the rows, children of the coarse rows, and what both kinds of lists count."""
-    row = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)  # (BLOCK,)
-    first_row = tl.load(first + row, mask=row < NUM_ROWS, other=-1)
-    parent = tl.load(numbers + first_row, mask=first_row >= 0, other=CAPACITY)
-    joined = parent < CAPACITY
+    row = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)                             # (BLOCK,)
+    first_row = tl.load(first + row, mask=row < NUM_ROWS, other=-1)                  # (BLOCK,)
+    parent = tl.load(numbers + first_row, mask=first_row >= 0, other=CAPACITY)       # (BLOCK,)
+    joined = parent < CAPACITY                                                       # (BLOCK,)
     tl.store(parents + row, tl.where(joined, parent, -1), mask=row < NUM_ROWS)
-    position = tl.load(child + row, mask=joined, other=VOLUME)
-    entry = position.to(tl.int64) * CAPACITY + parent
+    position = tl.load(child + row, mask=joined, other=VOLUME)                       # (BLOCK,)
+    entry = position.to(tl.int64) * CAPACITY + parent                                # (BLOCK,)
     # Repeated coordinates, which break the contract of unique ones, must not break the lists too.
-    previous = tl.atomic_max(children + entry, row + 1, mask=joined, sem="relaxed")
-    coarse_bucket = position * COARSE_BUCKETS + parent // BUCKET_ROWS
-    is_new = joined & (previous == 0)
+    previous = tl.atomic_max(children + entry, row + 1, mask=joined, sem="relaxed")  # (BLOCK,)
+    coarse_bucket = position * COARSE_BUCKETS + parent // BUCKET_ROWS                # (BLOCK,)
+    is_new = joined & (previous == 0)                                                # (BLOCK,)
     tl.atomic_add(pair_counts + coarse_bucket, 1, mask=is_new, sem="relaxed")
-    fine_bucket = position * FINE_BUCKETS + row // BUCKET_ROWS
+    fine_bucket = position * FINE_BUCKETS + row // BUCKET_ROWS                       # (BLOCK,)
     tl.atomic_add(fine_counts + fine_bucket, 1, sem="relaxed")
 
 
@@ -244,23 +246,23 @@ def _place(
     parents, child, counts, rows, order, active,
     NUM_ROWS: tl.constexpr, POSITIONS: tl.constexpr, VOLUME: tl.constexpr, BUCKETS: tl.constexpr,
     WORDS: tl.constexpr, GRANULE_ROWS: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
+):
     """The rows of one bucket that are the same child; rows without a parent count as one more."""
     bucket, wanted = tl.program_id(0), tl.program_id(1)
     before = sum_range(counts, 0, wanted * BUCKETS + bucket, BLOCK)
-    row = bucket * BLOCK + tl.arange(0, BLOCK)  # (BLOCK,)
-    parent = tl.load(parents + row, mask=row < NUM_ROWS, other=-1)
-    position = tl.load(child + row, mask=parent >= 0, other=VOLUME)
-    member = (position == wanted) & (row < POSITIONS)
-    place = before + tl.cumsum(member.to(tl.int32), axis=0) - 1
+    row = bucket * BLOCK + tl.arange(0, BLOCK)                       # (BLOCK,)
+    parent = tl.load(parents + row, mask=row < NUM_ROWS, other=-1)   # (BLOCK,)
+    position = tl.load(child + row, mask=parent >= 0, other=VOLUME)  # (BLOCK,)
+    member = (position == wanted) & (row < POSITIONS)                # (BLOCK,)
+    place = before + tl.cumsum(member.to(tl.int32), axis=0) - 1      # (BLOCK,)
     tl.store(order + place, tl.where(row < NUM_ROWS, row, -1), mask=member)
     for offset in range(VOLUME):
-        source = tl.where(position == offset, parent, -1)
+        source = tl.where(position == offset, parent, -1)            # (BLOCK,)
         tl.store(rows + tl.cast(offset, tl.int64) * POSITIONS + place, source, mask=member)
     count = tl.sum(member.to(tl.int32), axis=0)
     if (wanted < VOLUME) & (count > 0):
-        granule = before // GRANULE_ROWS + tl.arange(0, BLOCK)  # (BLOCK,)
-        touched = granule * GRANULE_ROWS < before + count
-        bit = tl.zeros((BLOCK,), tl.int32) + (1 << (wanted % 32))
-        word = granule * WORDS + wanted // 32
+        granule = before // GRANULE_ROWS + tl.arange(0, BLOCK)       # (BLOCK,)
+        touched = granule * GRANULE_ROWS < before + count            # (BLOCK,)
+        bit = tl.zeros((BLOCK,), tl.int32) + (1 << (wanted % 32))    # (BLOCK,)
+        word = granule * WORDS + wanted // 32                        # (BLOCK,)
         tl.atomic_or(active + word, bit.to(tl.uint32, bitcast=True), mask=touched, sem="relaxed")

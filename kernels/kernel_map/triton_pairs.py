@@ -49,17 +49,21 @@ def list_pairs(
     )
 
 
+# fmt: off
+
 @jit
 def _compact(
     table, counts, inputs, outputs, totals,
     NUM_ROWS: tl.constexpr, LENGTH: tl.constexpr, BUCKETS: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
+):
     bucket, number = tl.program_id(0), tl.program_id(1)
     before = sum_range(counts, number * BUCKETS, number * BUCKETS + bucket, BLOCK)
-    row = bucket * BLOCK + tl.arange(0, BLOCK)  # (BLOCK,)
-    source = tl.load(table + number.to(tl.int64) * NUM_ROWS + row, mask=row < NUM_ROWS, other=0)
-    exists = (source > 0).to(tl.int32)
-    place = number.to(tl.int64) * LENGTH + before + tl.cumsum(exists, axis=0) - 1
+    row = bucket * BLOCK + tl.arange(0, BLOCK)                                     # (BLOCK,)
+    inside = row < NUM_ROWS                                                        # (BLOCK,)
+    pointers = table + number.to(tl.int64) * NUM_ROWS + row                        # (BLOCK,)
+    source = tl.load(pointers, mask=inside, other=0)                               # (BLOCK,)
+    exists = (source > 0).to(tl.int32)                                             # (BLOCK,)
+    place = number.to(tl.int64) * LENGTH + before + tl.cumsum(exists, axis=0) - 1  # (BLOCK,)
     tl.store(inputs + place, source - 1, mask=exists > 0)
     tl.store(outputs + place, row, mask=exists > 0)
     if bucket == BUCKETS - 1:
@@ -69,8 +73,8 @@ def _compact(
 @jit
 def sum_range(values, start, end, BLOCK: tl.constexpr):
     """Sum of values[start:end]."""
-    total = tl.zeros((BLOCK,), tl.int32)
+    total = tl.zeros((BLOCK,), tl.int32)                             # (BLOCK,)
     for first in range(start, end, BLOCK):
-        place = first + tl.arange(0, BLOCK)  # (BLOCK,)
-        total += tl.load(values + place, mask=place < end, other=0)
+        place = first + tl.arange(0, BLOCK)                          # (BLOCK,)
+        total += tl.load(values + place, mask=place < end, other=0)  # (BLOCK,)
     return tl.sum(total, axis=0)

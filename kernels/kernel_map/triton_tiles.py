@@ -94,26 +94,32 @@ def _sort_keys(
     return keys.astype(key.dtype)
 
 
+# fmt: off
+
 @jit
 def _write_keys(
     table, words, num_rows, keys,
     VOLUME: tl.constexpr, NUM_ROWS: tl.constexpr, MASK_BITS: tl.constexpr,
     CHUNK_ROWS: tl.constexpr, UNROLL: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
-    row = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)  # (BLOCK,)
-    in_use = (row < NUM_ROWS) & (row < tl.load(num_rows))
-    mask = tl.zeros((BLOCK,), tl.uint32)
+):
+    row = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)                             # (BLOCK,)
+    in_use = (row < NUM_ROWS) & (row < tl.load(num_rows))                            # (BLOCK,)
+    mask = tl.zeros((BLOCK,), tl.uint32)                                             # (BLOCK,)
     for first in range(0, VOLUME, UNROLL):
-        for step in tl.static_range(UNROLL):  # loads that are in flight together
-            offset = tl.minimum(first + step, VOLUME - 1).to(tl.int64)  # the last may come twice
-            source = tl.load(table + offset * NUM_ROWS + row, mask=in_use, other=0)
-            mask |= tl.where(source > 0, tl.load(words + offset), 0)
-    for shift in tl.static_range(5):  # decode the Gray code
-        mask ^= mask >> (1 << shift)
-    key = mask
+        # Loads that are in flight together.
+        for step in tl.static_range(UNROLL):
+            # The last may come twice.
+            offset = tl.minimum(first + step, VOLUME - 1).to(tl.int64)
+            source = tl.load(table + offset * NUM_ROWS + row, mask=in_use, other=0)  # (BLOCK,)
+            mask |= tl.where(source > 0, tl.load(words + offset), 0)                 # (BLOCK,)
+    # Decode the Gray code.
+    for shift in tl.static_range(5):
+        mask ^= mask >> (1 << shift)                                                 # (BLOCK,)
+    key = mask                                                                       # (BLOCK,)
     if CHUNK_ROWS < NUM_ROWS:
-        key |= (row // CHUNK_ROWS).to(tl.uint32) << MASK_BITS
-    key = tl.where(in_use, key, 0xFFFFFFFF)  # equal to no or only to lower rows' keys: stays last
+        key |= (row // CHUNK_ROWS).to(tl.uint32) << MASK_BITS                        # (BLOCK,)
+    # Equal to no or only to lower rows' keys: padded rows stay last.
+    key = tl.where(in_use, key, 0xFFFFFFFF)                                          # (BLOCK,)
     tl.store(keys + row, key, mask=row < NUM_ROWS)
 
 
@@ -122,16 +128,17 @@ def _permute(
     table, order, rows, padded_order, active,
     VOLUME: tl.constexpr, NUM_ROWS: tl.constexpr, POSITIONS: tl.constexpr, WORDS: tl.constexpr,
     BITS: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
+):
     granule, word = tl.program_id(0), tl.program_id(1)
-    position = granule * BLOCK + tl.arange(0, BLOCK)  # (BLOCK,)
-    row = tl.load(order + position, mask=position < NUM_ROWS, other=-1)
-    bit = tl.arange(0, BITS)  # (BITS,)
-    offset = (word * 32 + bit).to(tl.int64)[:, None]  # (BITS, 1)
-    exists = (offset < VOLUME) & (row >= 0)[None]  # (BITS, BLOCK)
-    source = tl.load(table + offset * NUM_ROWS + row[None], mask=exists, other=0) - 1
+    position = granule * BLOCK + tl.arange(0, BLOCK)                     # (BLOCK,)
+    row = tl.load(order + position, mask=position < NUM_ROWS, other=-1)  # (BLOCK,)
+    bit = tl.arange(0, BITS)                                             # (BITS,)
+    offset = (word * 32 + bit).to(tl.int64)[:, None]                     # (BITS, 1)
+    exists = (offset < VOLUME) & (row >= 0)[None]                        # (BITS, BLOCK)
+    pointers = table + offset * NUM_ROWS + row[None]                     # (BITS, BLOCK)
+    source = tl.load(pointers, mask=exists, other=0) - 1                 # (BITS, BLOCK)
     tl.store(rows + offset * POSITIONS + position[None], source, mask=offset < VOLUME)
-    has_neighbour = tl.max((source >= 0).to(tl.int32), axis=1)  # (BITS,)
+    has_neighbour = tl.max((source >= 0).to(tl.int32), axis=1)           # (BITS,)
     tl.store(active + granule * WORDS + word, tl.sum(has_neighbour << bit, axis=0).to(tl.uint32))
     if word == 0:
         tl.store(padded_order + position, row)
