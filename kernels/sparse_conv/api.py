@@ -59,8 +59,9 @@ def convolve(
     resolved = resolve(implementation)
     if resolved == "xla":
         out, moments = xla.convolve(features, weights, conv_map), None
-        if bias is not None:  # left to XLA's fusion
-            out = zero_padding(out + bias.astype(out.dtype), conv_map.num_rows)
+        if bias is not None:  # left to XLA's fusion; its gradient is summed in float32
+            total = out.astype(jnp.float32) + bias.astype(jnp.float32)
+            out = zero_padding(total, conv_map.num_rows).astype(out.dtype)
     else:
         from fourdc_jax.kernels.sparse_conv import triton
 

@@ -169,6 +169,8 @@ def _over_pairs(pairs: PairLists, num_inputs: int, num_outputs: int, add_pairs, 
 
 def _gather(features: Float[Array, "n c"], rows: Int32[Array, "..."]) -> Float[Array, "... c"]:
     """Rows of the features; 0 for row numbers beyond them."""
+    if features.shape[0] == 0:  # of which JAX gathers nothing
+        return jnp.zeros((*rows.shape, features.shape[1]), features.dtype)
     return features.at[rows].get(mode="fill", fill_value=0)
 
 

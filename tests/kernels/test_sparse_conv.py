@@ -1,279 +1,251 @@
-"""Every convolution against a float64 dense convolution, forward and both gradients."""
+"""Sparse convolution over all implementations and all three maps.
+
+Against dense convolutions in float64: result, both gradients and the bias'. The kernels' own parts
+are tested in test_conv_kernels.py, real sizes in test_sparse_conv_rooms.py.
+"""
+
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from fourdc_jax.kernels.implementation import resolve
+from fixtures.convolutions import (
+    CONVOLUTIONS,
+    KINDS,
+    Case,
+    build_map,
+    check,
+    conv_map_of,
+    make_arrays,
+    run,
+)
+from fixtures.implementations import ALL, KERNELS
 from oracles import dense
 
 from fourdc_jax import kernels
 
-KERNELS = [
-    (1, 3, "hypercube"), (1, 5, "hypercube"),
-    (2, 3, "hypercube"), (2, (3, 1), "hypercube"), (2, 3, "hypercross"),
-    (3, 1, "hypercube"), (3, 3, "hypercube"), (3, 5, "hypercube"), (3, 3, "hypercross"),
-    (3, (3, 3, 1), "hypercube"),
-    (4, 3, "hypercube"), (4, 3, "hypercross"), (4, 3, "hybrid"), (4, (3, 3, 3, 1), "hypercube"),
+ROWS = {1: 5, 2: 17, 3: 67, 4: 101}  # by dimension: no multiple of a tile
+SUBMANIFOLD = [  # dimension, size, type, tensor stride, input channels
+    (1, 3, "hypercube", 1, 12), (1, 5, "hypercube", 2, 3),
+    (2, 3, "hypercube", 1, 3), (2, (3, 1), "hypercube", 2, 12), (2, 3, "hypercross", 1, 12),
+    (3, 1, "hypercube", 1, 3), (3, 1, "hypercube", 2, 12),
+    (3, 3, "hypercube", 1, 12), (3, 3, "hypercube", 2, 3),
+    (3, 5, "hypercube", 1, 3), (3, 5, "hypercube", 2, 12),
+    (3, 3, "hypercross", 2, 12), (3, (3, 3, 1), "hypercube", 1, 3),
+    (4, 3, "hypercube", 1, 12), (4, 3, "hypercube", 2, 3), (4, 3, "hypercross", 1, 3),
+    (4, 3, "hybrid", 1, 3), (4, 3, "hybrid", 2, 12), (4, (3, 3, 3, 1), "hypercube", 2, 12),
 ]  # fmt: skip
+STRIDED = [
+    ((2,), (1,)), ((3,), (2,)), ((2, 2), (1, 1)), ((2, 1), (2, 1)), ((2, 2, 2), (1, 1, 1)),
+    ((2, 2, 2), (4, 4, 4)), ((3, 2, 1), (1, 2, 1)), ((2, 2, 2, 2), (1, 1, 1, 1)),
+    ((2, 2, 2, 1), (2, 2, 2, 1)),
+]  # fmt: skip
+CHANNELS = [
+    (1, 16), (3, 32), (16, 1), (32, 48), (48, 100), (100, 3), (96, 96), (64, 256), (256, 32),
+]  # fmt: skip
+HALF = [
+    ("submanifold", 3, 32), ("submanifold", 48, 100), ("submanifold", 96, 96),
+    ("strided", 32, 96), ("transposed", 32, 96),
+]  # fmt: skip
+PATHS = [("submanifold", 3), ("submanifold", 16), ("strided", 16), ("transposed", 16)]
+SIZES = {"submanifold": 3, "strided": (2, 2, 2), "transposed": (2, 2, 2)}
+
+every_kind = pytest.mark.parametrize("kind", KINDS)
+everywhere = pytest.mark.parametrize("implementation", ALL)
+on_kernels = pytest.mark.parametrize("implementation", KERNELS)
 
 
-def close(actual, expected, length):
-    """Equal up to float32 rounding of sums of `length` terms."""
-    scale = max(1.0, float(np.abs(expected).max(initial=0)))
-    np.testing.assert_allclose(actual, expected, rtol=0, atol=2e-7 * scale * np.sqrt(length) * 4)
+def case_of(kind, **options):
+    return Case(kind, size=SIZES[kind], **options)
 
 
-def forward_and_gradients(function, features, weights, cotangent):
-    out, pullback = jax.vjp(function, features, weights)
-    return (out, *pullback(cotangent))
-
-
-def random_problem(rng, n, capacity, c_in, c_out, volume):
-    features = dense.pad_rows(rng.normal(size=(n, c_in)).astype(np.float32), capacity, 0)
-    weights = rng.normal(size=(volume, c_in, c_out)).astype(np.float32)
-    return features, weights
-
-
-@pytest.mark.parametrize(("dimension", "kernel_size", "kernel_type"), KERNELS)
-@pytest.mark.parametrize(("tensor_stride", "c_in"), [(1, 12), (2, 3)])
-def test_submanifold_equals_dense(dimension, kernel_size, kernel_type, tensor_stride, c_in):
-    rng = np.random.default_rng(0)
-    n = {1: 5, 2: 17, 3: 67, 4: 101}[dimension]
-    coords = dense.random_coords(rng, n, dimension, tensor_stride=tensor_stride)
-    offsets = kernels.kernel_offsets(kernel_size, dimension, kernel_type)
-    features, weights = random_problem(rng, n, n + 6, c_in, 7, len(offsets))
-    cotangent = dense.pad_rows(rng.normal(size=(n, 7)).astype(np.float32), n + 6, 0)
-
-    @jax.jit
-    def run(coords, num_rows, features, weights, cotangent):
-        kmap = kernels.build_kernel_map(
-            coords, num_rows, kernel_size=kernel_size, kernel_type=kernel_type,
-            tensor_stride=tensor_stride,
-        )  # fmt: skip
-        conv = lambda x, w: kernels.sparse_conv(x, w, kmap)  # noqa: E731
-        return forward_and_gradients(conv, features, weights, cotangent)
-
-    padded = dense.pad_rows(coords, n + 6, kernels.PAD_COORDINATE)
-    out, grad_x, grad_w = run(padded, jnp.int32(n), features, weights, cotangent)
-    strides = (tensor_stride,) * dimension
-    expected = dense.value_and_gradients(
-        lambda x, w: dense.submanifold(coords, x, w, offsets, strides),
-        features[:n], weights, cotangent[:n],
+@everywhere
+@pytest.mark.parametrize(("dimension", "size", "kernel_type", "tensor_stride", "c_in"), SUBMANIFOLD)
+def test_every_kernel(dimension, size, kernel_type, tensor_stride, c_in, implementation):
+    case = Case(
+        "submanifold", ROWS[dimension], size, kernel_type, c_in, 7,
+        dimension=dimension, tensor_stride=tensor_stride,
     )  # fmt: skip
-    close(out[:n], expected[0], len(offsets) * c_in)
-    close(grad_x[:n], expected[1], len(offsets) * 7)
-    close(grad_w, expected[2], n)
-    assert not np.any(out[n:])
-    assert not np.any(grad_x[n:])
+    check(case, implementation)
 
 
-@pytest.mark.parametrize(
-    ("stride", "tensor_stride"),
-    [
-        ((2,), (1,)), ((3,), (2,)), ((2, 2), (1, 1)), ((2, 1), (2, 1)), ((2, 2, 2), (1, 1, 1)),
-        ((2, 2, 2), (4, 4, 4)), ((3, 2, 1), (1, 2, 1)), ((2, 2, 2, 2), (1, 1, 1, 1)),
-        ((2, 2, 2, 1), (2, 2, 2, 1)),
-    ],
-)  # fmt: skip
-def test_strided_and_transposed_equal_dense(stride, tensor_stride):
-    rng = np.random.default_rng(1)
-    dimension, volume = len(stride), int(np.prod(stride))
-    n = {1: 5, 2: 17, 3: 67, 4: 101}[dimension]
-    coords = dense.random_coords(rng, n, dimension, tensor_stride=tensor_stride)
-    capacity = n + 3
-    padded = dense.pad_rows(coords, n + 6, kernels.PAD_COORDINATE)
-    down = jax.jit(
-        lambda c, k: kernels.downsample(
-            c, k, stride=stride, tensor_stride=tensor_stride, capacity=capacity
-        )
-    )(padded, jnp.int32(n))
-    coarse = int(down.num_rows)
-    coarse_coords = np.asarray(down.coords)[:coarse]
-    spacing = np.array([1, *np.multiply(stride, tensor_stride)])
-    floored = np.floor_divide(coords, spacing) * spacing
-    order = np.unique(floored, axis=0, return_index=True)[1]
-    np.testing.assert_array_equal(coarse_coords, floored[np.sort(order)])
-    assert int(down.rows_needed) == coarse
-
-    features, weights = random_problem(rng, n, n + 6, 5, 7, volume)
-    cotangent = dense.pad_rows(rng.normal(size=(coarse, 7)).astype(np.float32), capacity, 0)
-    down_conv = lambda x, w: kernels.strided_conv(x, w, down)  # noqa: E731
-    actual = jax.jit(lambda *a: forward_and_gradients(down_conv, *a))(features, weights, cotangent)
-    expected = dense.value_and_gradients(
-        lambda x, w: dense.strided(coords, x, w, stride, tensor_stride, coarse_coords),
-        features[:n], weights, cotangent[:coarse],
-    )  # fmt: skip
-    close(actual[0][:coarse], expected[0], volume * 5)
-    close(actual[1][:n], expected[1], 7)
-    close(actual[2], expected[2], n)
-    assert not np.any(actual[0][coarse:])
-    assert not np.any(actual[1][n:])
-
-    features, weights = random_problem(rng, coarse, capacity, 5, 7, volume)
-    cotangent = dense.pad_rows(rng.normal(size=(n, 7)).astype(np.float32), n + 6, 0)
-    up_conv = lambda x, w: kernels.transposed_conv(x, w, down)  # noqa: E731
-    actual = jax.jit(lambda *a: forward_and_gradients(up_conv, *a))(features, weights, cotangent)
-    expected = dense.value_and_gradients(
-        lambda x, w: dense.transposed(coarse_coords, x, w, stride, tensor_stride, coords),
-        features[:coarse], weights, cotangent[:n],
-    )  # fmt: skip
-    close(actual[0][:n], expected[0], 5)
-    close(actual[1][:coarse], expected[1], volume * 7)
-    close(actual[2], expected[2], n)
-    assert not np.any(actual[0][n:])
-    assert not np.any(actual[1][coarse:])
+@everywhere
+@pytest.mark.parametrize("kind", ["strided", "transposed"])
+@pytest.mark.parametrize(("stride", "tensor_stride"), STRIDED)
+def test_every_stride(stride, tensor_stride, kind, implementation):
+    dimension = len(stride)
+    options = {"dimension": dimension, "tensor_stride": tensor_stride}
+    check(Case(kind, ROWS[dimension], stride, c_in=5, c_out=7, **options), implementation)
 
 
-def run_all(coords, num_rows, features, weights, strided_weights, capacity):
-    """Every operation, forward and backward, in one jitted function."""
-
-    def outputs(features, weights, strided_weights):
-        kmap = kernels.build_kernel_map(coords, num_rows)
-        down = kernels.downsample(coords, num_rows, capacity=capacity)
-        same = kernels.sparse_conv(features, weights, kmap)
-        coarse = kernels.strided_conv(same, strided_weights, down)
-        return same, kernels.transposed_conv(coarse, strided_weights.transpose(0, 2, 1), down)
-
-    out, pullback = jax.vjp(outputs, features, weights, strided_weights)
-    return out, pullback(jax.tree.map(jnp.ones_like, out))
+@everywhere
+@pytest.mark.parametrize(("c_in", "c_out"), CHANNELS)
+def test_every_number_of_channels(c_in, c_out, implementation):
+    check(Case("submanifold", c_in=c_in, c_out=c_out), implementation)
 
 
-@pytest.mark.parametrize(("n", "capacity"), [(0, 1), (0, 9), (1, 1), (1, 8), (33, 33), (33, 130)])
-def test_sizes_from_nothing_to_full(n, capacity):
-    """Empty, single, odd and completely full arrays give the full array's values, and no NaN."""
-    rng = np.random.default_rng(n)
-    coords = dense.random_coords(rng, n, 3)
-    features, weights = random_problem(rng, n, n, 4, 6, 27)
-    strided_weights = rng.normal(size=(8, 6, 5)).astype(np.float32)
-    padded_coords = dense.pad_rows(coords, capacity, kernels.PAD_COORDINATE)
-    padded_features = dense.pad_rows(features, capacity, 0)
-    (same, back), gradients = jax.jit(run_all, static_argnums=5)(
-        padded_coords, jnp.int32(n), padded_features, weights, strided_weights, capacity
-    )
-    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((same, back, gradients)))
-    assert not np.any(same[n:])
-    assert not np.any(back[n:])
-    if n:
-        offsets = kernels.kernel_offsets(3, 3)
-        expected = dense.value_and_gradients(
-            lambda x, w: dense.submanifold(coords, x, w, offsets, (1, 1, 1)),
-            features, weights, np.zeros((n, 6)),
-        )[0]  # fmt: skip
-        close(same[:n], expected, 27 * 4)
+@everywhere
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize(("kind", "c_in", "c_out"), HALF)
+def test_half_precision_accumulates_in_float32(kind, c_in, c_out, dtype, implementation):
+    """One rounding of exact sums; gradients of float32 weights were never rounded."""
+    check(case_of(kind, c_in=c_in, c_out=c_out, dtype=dtype), implementation)
 
 
-def test_many_tiles_equal_dense():
-    """More pairs in a list than a tile holds."""
+@everywhere
+@pytest.mark.parametrize(("kind", "c_in"), PATHS)
+@pytest.mark.parametrize(("n", "spare"), [(0, 0), (0, 9), (1, 0), (1, 199), (33, 0), (128, 0)])
+def test_sizes_from_nothing_to_full(n, spare, kind, c_in, implementation):
+    check(case_of(kind, n=n, spare=spare, c_in=c_in, bias=False), implementation)
+
+
+@everywhere
+@pytest.mark.parametrize(("kind", "c_in"), PATHS)
+def test_more_rows_than_a_tile_holds(kind, c_in, implementation):
+    """More pairs in a list than XLA takes at a time; more rows than a program's."""
+    n, extent = (400, 7) if implementation == "interpret" else (9001, 24)
+    check(case_of(kind, n=n, c_in=c_in, c_out=16, extent=extent), implementation)
+
+
+@everywhere
+def test_a_kernel_of_size_1_has_no_lists(implementation):
+    check(Case("submanifold", 300, 1, extent=8), implementation)
+
+
+@everywhere
+def test_rows_that_a_coarse_level_left_out_become_0(implementation):
     rng = np.random.default_rng(2)
-    n = 9001
-    coords = dense.random_coords(rng, n, 3, batch=2, extent=24)
-    coords = coords[np.lexsort(coords.T[::-1])]
-    offsets = kernels.kernel_offsets(3, 3)
-    features, weights = random_problem(rng, n, n, 12, 16, 27)
-    cotangent = rng.normal(size=(n, 16)).astype(np.float32)
-    kmap = jax.jit(kernels.build_kernel_map)(coords, jnp.int32(n))
-    assert int(kmap.pairs.counts.max()) > kmap.pairs.tile
-    conv = lambda x, w: kernels.sparse_conv(x, w, kmap)  # noqa: E731
-    actual = jax.jit(lambda *a: forward_and_gradients(conv, *a))(features, weights, cotangent)
-    expected = dense.value_and_gradients(
-        lambda x, w: dense.submanifold(coords, x, w, offsets, (1, 1, 1)),
-        features, weights, cotangent,
-    )  # fmt: skip
-    for a, e, length in zip(actual, expected, (27 * 12, 27 * 16, n)):
-        close(a, e, length)
-
-
-@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
-def test_half_precision_accumulates_in_float32(dtype):
-    """The result is the float32 result of the rounded inputs, rounded once."""
-    rng = np.random.default_rng(3)
     coords = dense.random_coords(rng, 60, 3)
-    kmap = jax.jit(kernels.build_kernel_map)(coords, jnp.int32(60))
-    features = jnp.asarray(rng.normal(size=(60, 16)), dtype)
-    weights = jnp.asarray(rng.normal(size=(27, 16, 8)), dtype)
-    conv = jax.jit(kernels.sparse_conv)
-    out = conv(features, weights, kmap)
-    exact = conv(features.astype(jnp.float32), weights.astype(jnp.float32), kmap)
-    assert out.dtype == dtype
-    step = float(jnp.finfo(dtype).eps)
-    np.testing.assert_allclose(out.astype(np.float32), exact, rtol=step, atol=1e-4)
+    options = {"capacity": 7, "implementation": implementation}
+    down = kernels.downsample(jnp.asarray(coords), jnp.int32(60), **options)
+    assert int(down.rows_needed) > 7
+    x, w = rng.normal(size=(7, 16)), rng.normal(size=(8, 16, 16))
+    arrays = (jnp.asarray(x, jnp.float32), jnp.asarray(w, jnp.float32))
+    out = kernels.transposed_conv(*arrays, down, implementation=implementation)
+    parents, child = np.asarray(down.parents), (coords[:, 1:] % 2) @ [1, 2, 4]
+    expected = np.where(parents[:, None] >= 0, np.einsum("nc,ncd->nd", x[parents], w[child]), 0)
+    np.testing.assert_allclose(out, expected, rtol=0, atol=1e-4)
+    assert not np.any(out[parents < 0])
 
 
-def test_runs_are_bitwise_equal():
-    rng = np.random.default_rng(4)
-    coords = dense.random_coords(rng, 120, 3)
-    features, weights = random_problem(rng, 120, 120, 8, 6, 27)
-    strided_weights = rng.normal(size=(8, 6, 5)).astype(np.float32)
-    run = jax.jit(run_all, static_argnums=5)
-    results = [run(coords, jnp.int32(120), features, weights, strided_weights, 120) for _ in "ab"]
-    for first, second in zip(*map(jax.tree.leaves, results)):
+@everywhere
+@pytest.mark.parametrize(("kind", "c_in"), PATHS)
+def test_more_rows_than_there_are_change_nothing(kind, c_in, implementation):
+    """A number of rows beyond the arrays reads nothing beyond them."""
+    case = case_of(kind, n=40, spare=0, c_in=c_in)
+    right = build_map(case, implementation)
+    name = "num_rows" if kind == "submanifold" else "num_fine_rows"
+    wrong = right._replace(**{name: jnp.int32(77)})
+    results = [run(case, implementation, sparse_map) for sparse_map in (right, wrong)]
+    for expected, actual in zip(*results):
+        np.testing.assert_array_equal(expected, actual)
+
+
+@everywhere
+@every_kind
+def test_two_runs_are_bitwise_equal(kind, implementation):
+    case = case_of(kind, n=120)
+    for first, second in zip(run(case, implementation), run(case, implementation)):
         np.testing.assert_array_equal(first, second)
 
 
-def test_checkpoint_gives_the_same_gradient():
-    rng = np.random.default_rng(5)
-    coords = dense.random_coords(rng, 50, 3)
-    features, weights = map(jnp.asarray, random_problem(rng, 50, 50, 8, 6, 27))
-    kmap = jax.jit(kernels.build_kernel_map)(coords, jnp.int32(50))
-    loss = lambda w: jnp.sum(jnp.tanh(kernels.sparse_conv(features, w, kmap)))  # noqa: E731
-    plain, remat = jax.jit(jax.grad(loss)), jax.jit(jax.grad(jax.checkpoint(loss)))
-    np.testing.assert_allclose(plain(weights), remat(weights), rtol=1e-4, atol=1e-5)
+@everywhere
+@every_kind
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_moments_are_those_of_the_result(dtype, kind, implementation):
+    case = case_of(kind, n=150, spare=150, c_in=32, c_out=48, dtype=dtype, extent=5)
+    sparse_map, arrays = build_map(case, implementation), make_arrays(case)
+    rows = conv_map_of(kind, sparse_map).shape.inputs
+    x = jnp.asarray(dense.pad_rows(arrays.features, rows, 0), dtype)
+    w = jnp.asarray(arrays.weights, jnp.float32)
+    convolve = partial(CONVOLUTIONS[kind], with_moments=True, implementation=implementation)
+    out, moments = jax.jit(convolve)(x, w, sparse_map)
+    if implementation == "xla":
+        assert moments is None  # they would cost another pass
+        return
+    counts, means, squares = (np.asarray(part, np.float64) for part in moments)
+    n = len(arrays.cotangent)
+    y = np.asarray(out, np.float64)[:n]
+    assert counts.sum() == n
+    mean = (counts * means).sum(0) / n
+    square = (squares + counts * (means - mean) ** 2).sum(0)
+    tolerance = 1e-5 if dtype == "float32" else 1e-2  # the interpreter rounds after the moments
+    np.testing.assert_allclose(mean, y.mean(0), atol=tolerance * np.abs(y).max())
+    np.testing.assert_allclose(square, ((y - y.mean(0)) ** 2).sum(0), rtol=tolerance)
+
+
+@everywhere
+@every_kind
+def test_runs_under_jit_checkpoint_and_pmap(kind, implementation):
+    """The same gradient; several CPU devices run the interpreter at once."""
+    case = case_of(kind, n=40, c_out=16)
+    sparse_map, arrays = build_map(case, implementation), make_arrays(case)
+    rows = conv_map_of(kind, sparse_map).shape.inputs
+    x = jnp.asarray(dense.pad_rows(arrays.features, rows, 0), jnp.float32)
+    w = jnp.asarray(arrays.weights, jnp.float32)
+    convolve = partial(CONVOLUTIONS[kind], implementation=implementation)
+    loss = lambda w: jnp.sum(jnp.tanh(convolve(x, w, sparse_map)))  # noqa: E731
+    plain = jax.jit(jax.grad(loss))(w)
+    again = jax.jit(jax.grad(jax.checkpoint(loss)))(w)
+    mapped = jax.pmap(jax.grad(loss))(jnp.stack([w] * jax.local_device_count()))
+    for gradient in (again, *mapped):
+        np.testing.assert_allclose(gradient, plain, rtol=1e-5, atol=1e-5)
+        if implementation != "xla":
+            np.testing.assert_array_equal(gradient, plain)
+
+
+@on_kernels
+def test_vmap_is_refused(implementation):
+    case = Case("submanifold", n=20)
+    kmap, w = build_map(case, implementation), jnp.zeros((1, 27, 16, 16))
+    convolve = lambda w: kernels.sparse_conv(  # noqa: E731
+        jnp.zeros((26, 16)), w, kmap, implementation=implementation
+    )
+    with pytest.raises(ValueError, match="batch index is the first column"):
+        jax.vmap(convolve)(w)
+
+
+@on_kernels
+@every_kind
+def test_a_map_for_xla_is_refused(kind, implementation):
+    case = case_of(kind, n=20)
+    with pytest.raises(ValueError, match=f"build the map with implementation='{implementation}'"):
+        run(case, implementation, build_map(case, "xla"))
+
+
+@on_kernels
+@every_kind
+def test_a_triton_map_serves_xla_too(kind, implementation):
+    case = case_of(kind, n=300, extent=6)
+    one_map = build_map(case, implementation)
+    results = [run(case, name, one_map) for name in ("xla", implementation)]
+    for ours, xla in zip(*results):
+        np.testing.assert_allclose(ours, xla, rtol=0, atol=1e-3)
 
 
 @pytest.mark.parametrize(
-    ("features", "weights", "message"),
+    ("kind", "features", "weights", "message"),
     [
-        ((50, 8), (8, 8, 6), "8 kernel offsets, the map has 27"),
-        ((49, 8), (27, 8, 6), "features have 49 rows, the kernel map has 50"),
+        ("submanifold", (50, 8), (8, 8, 6), "8 kernel offsets, the map has 27"),
+        ("submanifold", (49, 8), (27, 8, 6), "features have 49 rows, the kernel map has 50"),
+        ("strided", (53, 8), (8, 8, 6), "features have 53 rows, the fine level has 50"),
+        ("transposed", (50, 8), (8, 8, 6), "features have 50 rows, the coarse level has 53"),
     ],
 )
-def test_wrong_shapes_are_named(features, weights, message):
-    coords = dense.random_coords(np.random.default_rng(6), 50, 3)
-    kmap = jax.jit(kernels.build_kernel_map)(coords, jnp.int32(50))
+def test_wrong_shapes_are_named(kind, features, weights, message):
+    sparse_map = build_map(case_of(kind, n=50, spare=0), "xla")
     with pytest.raises(ValueError, match=message):
-        kernels.sparse_conv(jnp.zeros(features), jnp.zeros(weights), kmap)
+        CONVOLUTIONS[kind](jnp.zeros(features), jnp.zeros(weights), sparse_map)
 
 
-def test_an_unknown_implementation_raises():
-    with pytest.raises(ValueError, match="'cuda' is unknown"):
-        resolve("cuda")
-
-
-def test_triton_without_a_gpu_says_so():
-    with pytest.raises(ValueError, match=r"CUDA GPU|not installed"):
-        resolve("triton")
-
-
-def test_a_bias_is_added_to_valid_rows_only():
-    rng = np.random.default_rng(7)
-    coords = dense.pad_rows(dense.random_coords(rng, 20, 3), 24, kernels.PAD_COORDINATE)
-    kmap = jax.jit(kernels.build_kernel_map)(coords, jnp.int32(20))
-    features, weights = map(jnp.asarray, random_problem(rng, 20, 24, 8, 6, 27))
-    bias = jnp.arange(6, dtype=jnp.float32)
-    out, moments = kernels.sparse_conv(features, weights, kmap, bias=bias, with_moments=True)
-    plain = kernels.sparse_conv(features, weights, kmap)
-    np.testing.assert_array_equal(out[:20], (plain + bias)[:20])
-    assert not np.any(out[20:])
-    assert moments is None
-    with pytest.raises(ValueError, match="one entry for each of 6 channels"):
-        kernels.sparse_conv(features, weights, kmap, bias=jnp.zeros(5))
-
-
-def test_weight_gradients_come_in_the_weights_dtype():
-    """Float32 parameters of a bfloat16 network get gradients that were never rounded."""
-    rng = np.random.default_rng(8)
-    coords = dense.random_coords(rng, 40, 3)
-    kmap = jax.jit(kernels.build_kernel_map)(coords, jnp.int32(40))
-    features, weights = map(jnp.asarray, random_problem(rng, 40, 40, 16, 12, 27))
-    half = features.astype(jnp.bfloat16)
-
-    def gradient(x):
-        return jax.grad(lambda w: jnp.sum(kernels.sparse_conv(x, w, kmap).astype(jnp.float32)))(
-            weights
-        )
-
-    assert gradient(half).dtype == jnp.float32
-    np.testing.assert_allclose(
-        gradient(half), gradient(half.astype(jnp.float32)), rtol=1e-5, atol=1e-5
+@every_kind
+def test_a_wrong_bias_is_named(kind):
+    sparse_map = build_map(case_of(kind, n=50, spare=3), "xla")
+    arguments = (
+        jnp.zeros((53, 8)),
+        jnp.zeros((27 if kind == "submanifold" else 8, 8, 6)),
+        sparse_map,
     )
+    with pytest.raises(ValueError, match="one entry for each of 6 channels"):
+        CONVOLUTIONS[kind](*arguments, bias=jnp.zeros(5))
