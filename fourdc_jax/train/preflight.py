@@ -1,5 +1,7 @@
 """Refuse early what would fail late: senseless numbers, an unwritable workdir, a full disk."""
 
+import contextlib
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -85,8 +87,7 @@ def check_disk(workdir: Path, checkpoint_bytes: int, num_checkpoints: int) -> No
       OSError: with both numbers and what to do.
     """
     needed = checkpoint_bytes * num_checkpoints
-    saved = (Path(workdir) / FOLDER).rglob("*")
-    there = sum(file.stat().st_size for file in saved if file.is_file())
+    there = count_bytes_below(Path(workdir) / FOLDER)
     free = shutil.disk_usage(workdir).free
     if needed > free + there:
         raise OSError(
@@ -95,6 +96,19 @@ def check_disk(workdir: Path, checkpoint_bytes: int, num_checkpoints: int) -> No
             "--workdir on a larger disk, or lower config.checkpoint.keep_last (or raise "
             "keep_every)"
         )
+
+
+def count_bytes_below(folder: Path) -> int:
+    """Of all files in a folder; those that vanish while it looks count as nothing.
+
+    What a killed run had not finished writing is cleared away in the background.
+    """
+    total = 0
+    for parent, _, files in os.walk(folder):  # passes over folders that are gone
+        for name in files:
+            with contextlib.suppress(FileNotFoundError):
+                total += os.stat(os.path.join(parent, name)).st_size
+    return total
 
 
 def gigabytes(count: int) -> str:

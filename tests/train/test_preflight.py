@@ -1,6 +1,7 @@
 """What would fail late is refused early, with both numbers and what to do."""
 
 import collections
+import os
 import shutil
 
 import pytest
@@ -37,6 +38,23 @@ def test_checkpoints_already_there_count_as_room(tmp_path, monkeypatch):
     preflight.check_disk(tmp_path, checkpoint_bytes=500, num_checkpoints=2)
     with pytest.raises(OSError, match="3 checkpoints"):
         preflight.check_disk(tmp_path, checkpoint_bytes=500, num_checkpoints=3)
+
+
+def test_files_that_vanish_meanwhile_are_no_error(tmp_path, monkeypatch):
+    """Orbax clears away in the background what a killed run left half written."""
+    (tmp_path / "gone").mkdir()
+    (tmp_path / "kept").write_bytes(bytes(7))
+    (tmp_path / "gone" / "data").write_bytes(bytes(5))
+    walk = os.walk
+
+    def walk_while_clearing(folder):
+        for found in walk(folder):
+            shutil.rmtree(tmp_path / "gone", ignore_errors=True)
+            yield found
+
+    monkeypatch.setattr(preflight.os, "walk", walk_while_clearing)
+    assert preflight.count_bytes_below(tmp_path) == 7
+    assert preflight.count_bytes_below(tmp_path / "gone") == 0
 
 
 def test_a_source_that_is_none_is_told_before_the_data_are_opened(tmp_path):

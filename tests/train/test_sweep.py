@@ -83,8 +83,12 @@ def test_an_interrupted_variant_has_time_to_save(tmp_path):
     saving = f"import time; time.sleep(1); open({str(tmp_path / 'saved')!r}, 'w')"
     main = threading.main_thread().ident
     timer = threading.Timer(0.3, signal.pthread_kill, (main, signal.SIGINT))
-    timer.start()
-    with pytest.raises(KeyboardInterrupt):
-        run_variant([sys.executable, "-c", saving])
-    timer.join()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background
+    try:
+        timer.start()
+        with pytest.raises(KeyboardInterrupt):
+            run_variant([sys.executable, "-c", saving])
+        timer.join()
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert (tmp_path / "saved").is_file()
