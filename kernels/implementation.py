@@ -10,19 +10,20 @@ from typing import Literal
 
 import jax
 
-Implementation = Literal["auto", "xla", "triton", "interpret"]
+Implementation = Literal["auto", "xla", "cpu", "triton", "interpret"]
 
 INSTALL = "pip install 'fourdc-jax[cuda13]' (or [cuda12])"
 
 _lowering_target: ContextVar[int | None] = ContextVar("lowering_target", default=None)
 
 
-def resolve(implementation: str) -> Literal["xla", "triton", "interpret"]:
+def resolve(implementation: str) -> Literal["xla", "cpu", "triton", "interpret"]:
     """Name of the implementation to run: Triton on CUDA and XLA elsewhere for `auto`.
 
     Args:
-      implementation: "auto"; "xla" is plain jnp and runs everywhere; "triton" are the GPU kernels;
-        "interpret" runs those in Triton's interpreter on the host, slowly, for tests.
+      implementation: "auto"; "xla" is plain jnp and runs everywhere; "cpu" are kernels for the CPU,
+        compiled by numba; "triton" are the GPU kernels; "interpret" runs those in Triton's
+        interpreter on the host, slowly, for tests.
 
     Raises:
       ValueError: the name is unknown, or what it names cannot run here, with the reason.
@@ -47,9 +48,12 @@ def resolve(implementation: str) -> Literal["xla", "triton", "interpret"]:
     elif implementation == "interpret":
         if missing := _missing_packages("triton"):
             raise ValueError(f"implementation='interpret' cannot run: {missing}; install triton.")
+    elif implementation == "cpu":
+        if problem := _cpu_problem():
+            raise ValueError(f"implementation='cpu' cannot run: {problem}.")
     elif implementation != "xla":
         raise ValueError(
-            f"implementation={implementation!r} is unknown: use 'auto', 'xla', 'triton' or "
+            f"implementation={implementation!r} is unknown: use 'auto', 'xla', 'cpu', 'triton' or "
             "'interpret'."
         )
     return implementation
@@ -78,6 +82,16 @@ def compute_capability() -> int | None:
         return None
     version = str(jax.local_devices(backend="gpu")[0].compute_capability)  # "9.0"; "gfx942" on ROCm
     return int(version.replace(".", "")) if re.fullmatch(r"\d+\.\d", version) else None
+
+
+def _cpu_problem() -> str:
+    if missing := _missing_packages("numba"):
+        return f"{missing}; pip install 'fourdc-jax[cpu]'"
+    if jax.default_backend() != "cpu":
+        return f"JAX runs on {jax.default_backend()!r} devices"
+    from fourdc_jax.kernels import cpu_call
+
+    return cpu_call.problem()
 
 
 def _missing_packages(*names: str) -> str:

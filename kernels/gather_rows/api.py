@@ -14,8 +14,8 @@ def gather_rows(
 ) -> Float[Array, "*readers c"]:
     """The features of the given rows; 0 where a row is negative.
 
-    The gradient of a row is the float32 sum of its readers' gradients. The Triton kernel adds them
-    in the readers' order, in every run the same; XLA does so on a CPU, but not on a GPU.
+    The gradient of a row is the float32 sum of its readers' gradients. The Triton and CPU kernels
+    add them in the readers' order, in every run the same; XLA does so on a CPU, but not on a GPU.
 
     Args:
       features: [n, c].
@@ -32,6 +32,10 @@ def gather_rows(
     resolved = resolve(implementation)
     if resolved == "xla":
         return xla.gather_rows(features, rows)
+    if resolved == "cpu":
+        from fourdc_jax.kernels.gather_rows import cpu
+
+        return cpu.gather_rows(features, rows)
     from fourdc_jax.kernels.gather_rows import triton
 
     return triton.gather_rows(features, rows, resolved)

@@ -30,6 +30,10 @@ def build_hash_table(
     check_coords(coords, num_rows)
     if (resolved := resolve(implementation)) == "xla":
         return xla.build_hash_table(coords, num_rows)
+    if resolved == "cpu":
+        from fourdc_jax.kernels.hash_table import cpu
+
+        return cpu.build_hash_table(coords, num_rows)
     from fourdc_jax.kernels.hash_table import triton
 
     return triton.build_hash_table(coords, num_rows, resolved)
@@ -62,6 +66,10 @@ def lookup(
     check_table(table, coords, resolved)
     if resolved == "xla":
         return xla.find(table, tuple(queries.T))
+    if resolved == "cpu":
+        from fourdc_jax.kernels.hash_table import cpu
+
+        return cpu.lookup(table, coords, queries)
     from fourdc_jax.kernels.hash_table import triton
 
     return triton.lookup(table, coords, queries, resolved)

@@ -1,4 +1,4 @@
-"""Hash table of the Triton kernels: one array of slots, written and read by linear probing."""
+"""Hash table of the Triton and CPU kernels: slots that are written and read by linear probing."""
 
 from typing import NamedTuple
 

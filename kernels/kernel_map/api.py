@@ -29,7 +29,7 @@ def build_kernel_map(
       kernel_size: odd size, or one odd size for each axis.
       kernel_type: "hypercube", "hypercross" or "hybrid" (spatial cube and temporal cross).
       tensor_stride: spacing of the coordinates, or one spacing for each axis.
-      table: `build_hash_table(coords, num_rows)` when it exists already.
+      table: `build_hash_table(coords, num_rows)` when it exists already; "cpu" needs none.
 
     Returns:
       The map, O(k n) integers, built with one batch of lookups for half of the offsets.
@@ -46,10 +46,15 @@ def build_kernel_map(
             "stride is what downsample and strided_conv are for."
         )
     stride = _per_axis(tensor_stride, dimension, "tensor_stride")
+    offsets = offsets * np.array(stride, np.int32)
+    if table is not None:
+        check_table(table, coords, resolved)
+    if resolved == "cpu":
+        from fourdc_jax.kernels.kernel_map import cpu
+
+        return cpu.build_kernel_map(coords, num_rows, offsets)
     if table is None:
         table = build_hash_table(coords, num_rows, implementation=implementation)
-    check_table(table, coords, resolved)
-    offsets = offsets * np.array(stride, np.int32)
     if resolved == "xla":
         return xla.build_kernel_map(coords, num_rows, offsets, table)
     from fourdc_jax.kernels.kernel_map import triton
@@ -91,6 +96,10 @@ def downsample(
     tensor_stride = _per_axis(tensor_stride, dimension, "tensor_stride")
     if resolved == "xla":
         return xla.downsample(coords, num_rows, stride, tensor_stride, capacity)
+    if resolved == "cpu":
+        from fourdc_jax.kernels.kernel_map import cpu_downsample
+
+        return cpu_downsample.downsample(coords, num_rows, stride, tensor_stride, capacity)
     from fourdc_jax.kernels.kernel_map import triton_downsample
 
     return triton_downsample.downsample(coords, num_rows, stride, tensor_stride, capacity, resolved)

@@ -81,16 +81,20 @@ class ConvMap(NamedTuple):
       num_rows, num_input_rows: int32 scalars, output and input rows in use.
       pairs: (input row, output row), a list for each offset; of a submanifold map for each offset
         before the centre: offset k-1-i has list i exchanged, and the centre is every row itself.
-      rows: int32 [k, n] of a submanifold map, the input row of each offset; None of the others.
-      tiles, input_tiles: what the Triton kernels read for the output, and for the gradient of the
-        input; None in a map for XLA. A submanifold map read backwards has its offsets mirrored.
+        None in a map for the CPU kernels.
+      rows, input_rows: the row that each offset reads, -1 where there is none, for the output and
+        for the gradient of the input; None unless the map is submanifold or for the CPU kernels.
+      tiles, input_tiles: what the Triton kernels read in their place; None in other maps.
+
+    A submanifold map read backwards has its offsets mirrored.
     """
 
     shape: ConvShape
     num_rows: Int32[Array, ""]
     num_input_rows: Int32[Array, ""]
-    pairs: PairLists
-    rows: Int32[Array, "k n"] | None
+    pairs: PairLists | None
+    rows: Int32[Array, "k m"] | None
+    input_rows: Int32[Array, "k n"] | None
     tiles: Tiles | None
     input_tiles: Tiles | None
 
@@ -107,13 +111,13 @@ class KernelMap(NamedTuple):
       rows: int32 [k, n], -1 where the neighbour does not exist; padded rows read nothing.
       num_rows: int32 scalar.
       pairs: lists of offsets 0 .. (k-1)/2 - 1. Offset k-1-i has the pairs of offset i with input
-        and output exchanged, and the centre maps every row to itself.
-      tiles: what the Triton kernels read beside `pairs`; None in a map for XLA.
+        and output exchanged, and the centre maps every row to itself. None in a map for the CPU.
+      tiles: what the Triton kernels read beside `pairs`; None in other maps.
     """
 
     rows: Int32[Array, "k n"]
     num_rows: Int32[Array, ""]
-    pairs: PairLists
+    pairs: PairLists | None
     tiles: Tiles | None = None
 
     @property
@@ -126,6 +130,7 @@ class KernelMap(NamedTuple):
             num_input_rows=self.num_rows,
             pairs=self.pairs,
             rows=self.rows,
+            input_rows=self.rows,
             tiles=self.tiles,
             input_tiles=self.tiles,
         )
@@ -141,10 +146,12 @@ class Downsample(NamedTuple):
       num_fine_rows: int32 scalar, rows of the finer level.
       parents: int32 [n], coarse row of each fine row, -1 for padding and for rows left out.
       children: int32 [k, capacity], fine row of child k of each coarse row, -1 where there is none.
-      pairs: fine row -> coarse row, one list for each child position.
-      tiles: of coarse rows that read their children; None in a map for XLA.
+      pairs: fine row -> coarse row, one list for each child position. None in a map for the CPU.
+      tiles: of coarse rows that read their children; for the Triton kernels, else None.
       transposed_tiles: of fine rows that read their parent, at the offset that is their child
-        position; None in a map for XLA.
+        position; for the Triton kernels, else None.
+      transposed_rows: int32 [k, n], the same as a table: coarse row of each fine row that is child
+        k, -1 elsewhere; for the CPU kernels, else None.
     """
 
     coords: Int32[Array, "capacity columns"]
@@ -153,9 +160,10 @@ class Downsample(NamedTuple):
     num_fine_rows: Int32[Array, ""]
     parents: Int32[Array, "n"]
     children: Int32[Array, "k capacity"]
-    pairs: PairLists
+    pairs: PairLists | None
     tiles: Tiles | None = None
     transposed_tiles: Tiles | None = None
+    transposed_rows: Int32[Array, "k n"] | None = None
 
     @property
     def strided(self) -> ConvMap:
@@ -166,7 +174,8 @@ class Downsample(NamedTuple):
             num_rows=self.num_rows,
             num_input_rows=self.num_fine_rows,
             pairs=self.pairs,
-            rows=None,
+            rows=None if self.transposed_rows is None else self.children,
+            input_rows=self.transposed_rows,
             tiles=self.tiles,
             input_tiles=self.transposed_tiles,
         )
@@ -179,8 +188,9 @@ class Downsample(NamedTuple):
             shape=ConvShape("transposed", volume, coarse, self.parents.shape[0]),
             num_rows=self.num_fine_rows,
             num_input_rows=self.num_rows,
-            pairs=self.pairs.exchanged(),
-            rows=None,
+            pairs=None if self.pairs is None else self.pairs.exchanged(),
+            rows=self.transposed_rows,
+            input_rows=None if self.transposed_rows is None else self.children,
             tiles=self.transposed_tiles,
             input_tiles=self.tiles,
         )

@@ -18,7 +18,14 @@ from typing import Any
 
 import jax.numpy as jnp
 from fourdc_jax.kernels.implementation import Implementation, resolve
-from fourdc_jax.kernels.kernel_map.maps import ConvMap, ConvShape, Downsample, KernelMap
+from fourdc_jax.kernels.kernel_map.maps import (
+    ConvMap,
+    ConvShape,
+    Downsample,
+    KernelMap,
+    PairLists,
+    Tiles,
+)
 from fourdc_jax.kernels.padding import zero_padding
 from fourdc_jax.kernels.sparse_conv import xla
 from fourdc_jax.kernels.sparse_conv.moments import BlockMoments
@@ -58,6 +65,7 @@ def convolve(
     _check(features, weights, bias, conv_map.shape)
     resolved = resolve(implementation)
     if resolved == "xla":
+        _check_built(conv_map.pairs, resolved)
         out, moments = xla.convolve(features, weights, conv_map), None
         if bias is not None:  # left to XLA's fusion; its gradient is summed in float32
             total = out.astype(jnp.float32) + bias.astype(jnp.float32)
@@ -65,11 +73,7 @@ def convolve(
     else:
         from fourdc_jax.kernels.sparse_conv import triton
 
-        if conv_map.tiles is None:
-            raise ValueError(
-                f"implementation={resolved!r} reads more of a map than was built: build the map "
-                f"with implementation={resolved!r} too."
-            )
+        _check_built(conv_map.tiles, resolved)
         out, moments = triton.convolve(features, weights, bias, conv_map, with_moments, resolved)
     return (out, moments) if with_moments else out
 
@@ -123,6 +127,14 @@ def transposed_conv(
       options: `bias`, `with_moments` and `implementation`, as for `convolve`.
     """
     return convolve(features, weights, down.transposed, **options)
+
+
+def _check_built(part: PairLists | Tiles | Array | None, implementation: str) -> None:
+    if part is None:
+        raise ValueError(
+            f"implementation={implementation!r} reads more of a map than was built: build the map "
+            f"with implementation={implementation!r} too."
+        )
 
 
 def _check(features: Array, weights: Array, bias: Array | None, shape: ConvShape) -> None:
