@@ -70,6 +70,11 @@ def convolve(
         if bias is not None:  # left to XLA's fusion; its gradient is summed in float32
             total = out.astype(jnp.float32) + bias.astype(jnp.float32)
             out = zero_padding(total, conv_map.num_rows).astype(out.dtype)
+    elif resolved == "cpu":
+        from fourdc_jax.kernels.sparse_conv import cpu
+
+        _check_built(conv_map.input_rows, resolved)
+        out, moments = cpu.convolve(features, weights, bias, conv_map, with_moments)
     else:
         from fourdc_jax.kernels.sparse_conv import triton
 
