@@ -163,9 +163,10 @@ def maps_and_values(n=700, capacity=720):
     coords = dense.random_coords(rng, n, 3, extent=8)
     padded = dense.pad_rows(coords, capacity, kernels.PAD_COORDINATE)
     features = dense.pad_rows(rng.normal(size=(n, 12)).astype(np.float32), capacity, 0)
-    weights = rng.normal(size=(27, 12, 20)).astype(np.float32)
-    strided = rng.normal(size=(8, 20, 16)).astype(np.float32)
-    return jnp.asarray(padded), jnp.int32(n), features, weights, strided
+    weights = rng.normal(0, 0.05, (27, 12, 20)).astype(np.float32)  # values stay near 1
+    strided = rng.normal(0, 0.08, (8, 20, 16)).astype(np.float32)
+    values = map(jnp.asarray, (features, weights, strided))
+    return jnp.asarray(padded), jnp.int32(n), *values
 
 
 def network(implementation):
@@ -234,4 +235,6 @@ def test_a_map_of_another_implementation_is_named():
 def test_vmap_says_why_not():
     features, weights, _, _, rows = problem(8, 20, 36, 50, 50, 50)
     with pytest.raises(ValueError, match="Concatenate the scenes"):
-        jax.vmap(lambda x: convolve(x, weights, rows, jnp.int32(50)))(features[None])
+        jax.vmap(lambda x: convolve(x, jnp.asarray(weights), jnp.asarray(rows), jnp.int32(50)))(
+            jnp.asarray(features)[None]
+        )
