@@ -89,8 +89,10 @@ def _cpu_problem() -> str:
         return f"{missing}; pip install 'fourdc-jax[cpu]'"
     if jax.default_backend() != "cpu":
         return f"JAX runs on {jax.default_backend()!r} devices"
-    from fourdc_jax.kernels import cpu_call
-
+    try:
+        from fourdc_jax.kernels import cpu_call
+    except ImportError as error:  # numba refuses this Python or this NumPy
+        return f"numba cannot be imported: {error}"
     return cpu_call.problem()
 
 
