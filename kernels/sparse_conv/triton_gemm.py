@@ -96,6 +96,8 @@ def needs_wide_index(*sizes: int) -> bool:
     return max(sizes) >= 2**31
 
 
+# fmt: off
+
 @jit
 def _implicit_gemm(
     features, weights, rows, order, active, num_rows, bias, out, means, squares,
@@ -104,15 +106,15 @@ def _implicit_gemm(
     ROWS: tl.constexpr, CHUNK: tl.constexpr, TAIL: tl.constexpr, MAIN: tl.constexpr,
     REST: tl.constexpr, SPLITS: tl.constexpr, TRANSPOSED: tl.constexpr, MIRRORED: tl.constexpr,
     BIAS: tl.constexpr, MOMENTS: tl.constexpr, WIDE: tl.constexpr, PRECISION: tl.constexpr,
-):  # fmt: skip
+):
     tile, column_tile, split = tl.program_id(0), tl.program_id(1), tl.program_id(2)
     index = tl.int64 if WIDE else tl.int32
-    positions = tile * ROWS + tl.arange(0, ROWS)
-    main_columns = column_tile * (MAIN + REST) + tl.arange(0, MAIN)
-    main_sum = tl.zeros((ROWS, MAIN), tl.float32)
+    positions = tile * ROWS + tl.arange(0, ROWS)                                  # (ROWS,)
+    main_columns = column_tile * (MAIN + REST) + tl.arange(0, MAIN)               # (MAIN,)
+    main_sum = tl.zeros((ROWS, MAIN), tl.float32)                                 # (ROWS, MAIN)
     if REST > 0:
-        rest_columns = column_tile * (MAIN + REST) + MAIN + tl.arange(0, REST)
-        rest_sum = tl.zeros((ROWS, REST), tl.float32)
+        rest_columns = column_tile * (MAIN + REST) + MAIN + tl.arange(0, REST)    # (REST,)
+        rest_sum = tl.zeros((ROWS, REST), tl.float32)                             # (ROWS, REST)
     CHUNKS: tl.constexpr = (CONTRACTED - TAIL + CHUNK - 1) // CHUNK
 
     for word in range(WORDS):
@@ -120,89 +122,99 @@ def _implicit_gemm(
         for step in range(_count_bits(bits) * CHUNKS):
             chunk = step % CHUNKS
             offset = word * 32 + _lowest_bit(bits)
-            sources = tl.load(rows + offset.to(index) * POSITIONS + positions)
+            sources = tl.load(rows + offset.to(index) * POSITIONS + positions)    # (ROWS,)
             weight = VOLUME - 1 - offset if MIRRORED else offset
             matrix = weights + weight * (CONTRACTED * PRODUCED)
-            channels = chunk * CHUNK + tl.arange(0, CHUNK)
-            gathered = gather(features, sources.to(index), sources >= 0, channels, CONTRACTED)
-            block = _weight_block(matrix, channels, main_columns, CONTRACTED, PRODUCED, TRANSPOSED)
-            main_sum = tl.dot(gathered, block, main_sum, input_precision=PRECISION)
+            channels = chunk * CHUNK + tl.arange(0, CHUNK)                        # (CHUNK,)
+            exists = sources >= 0                                                 # (ROWS,)
+            sources = sources.to(index)                                           # (ROWS,)
+            x = gather(features, sources, exists, channels, CONTRACTED)           # (ROWS, CHUNK)
+            w = _weight_block(
+                matrix, channels, main_columns, CONTRACTED, PRODUCED, TRANSPOSED
+            )                                                                     # (CHUNK, MAIN)
+            main_sum = tl.dot(x, w, main_sum, input_precision=PRECISION)          # (ROWS, MAIN)
             if REST > 0:
-                block = _weight_block(
+                w = _weight_block(
                     matrix, channels, rest_columns, CONTRACTED, PRODUCED, TRANSPOSED
-                )
-                rest_sum = tl.dot(gathered, block, rest_sum, input_precision=PRECISION)
+                )                                                                 # (CHUNK, REST)
+                rest_sum = tl.dot(x, w, rest_sum, input_precision=PRECISION)      # (ROWS, REST)
             if TAIL > 0:
-                channels = CHUNK + tl.arange(0, TAIL)
-                gathered = gather(features, sources.to(index), sources >= 0, channels, CONTRACTED)
-                block = _weight_block(
+                channels = CHUNK + tl.arange(0, TAIL)                             # (TAIL,)
+                x = gather(features, sources, exists, channels, CONTRACTED)       # (ROWS, TAIL)
+                w = _weight_block(
                     matrix, channels, main_columns, CONTRACTED, PRODUCED, TRANSPOSED
-                )
-                main_sum = tl.dot(gathered, block, main_sum, input_precision=PRECISION)
+                )                                                                 # (TAIL, MAIN)
+                main_sum = tl.dot(x, w, main_sum, input_precision=PRECISION)      # (ROWS, MAIN)
                 if REST > 0:
-                    block = _weight_block(
+                    w = _weight_block(
                         matrix, channels, rest_columns, CONTRACTED, PRODUCED, TRANSPOSED
-                    )
-                    rest_sum = tl.dot(gathered, block, rest_sum, input_precision=PRECISION)
+                    )                                                             # (TAIL, REST)
+                    rest_sum = tl.dot(x, w, rest_sum, input_precision=PRECISION)  # (ROWS, REST)
             bits = tl.where(chunk == CHUNKS - 1, bits & (bits - 1), bits)
 
-    targets = tl.load(order + positions)
+    targets = tl.load(order + positions)                                          # (ROWS,)
     valid_rows = tl.minimum(tl.load(num_rows), OUTPUTS)
     count = tl.minimum(tl.maximum(valid_rows - tile * ROWS, 0), ROWS)
     first = split.to(index) * OUTPUTS
     _write_columns(
         out, means, squares, bias, main_sum, tile, first, targets, main_columns, num_rows, count,
         PRODUCED, BIAS, MOMENTS, index,
-    )  # fmt: skip
+    )
     if REST > 0:
         _write_columns(
             out, means, squares, bias, rest_sum, tile, first, targets, rest_columns, num_rows,
             count, PRODUCED, BIAS, MOMENTS, index,
-        )  # fmt: skip
+        )
 
 
 @jit
 def gather(features, rows, exists, channels, CHANNELS: tl.constexpr):
     """[rows, channels] of the features; 0 where there is no row or no channel."""
-    inside = exists[:, None] & (channels < CHANNELS)[None, :]
-    pointers = features + rows[:, None] * CHANNELS + channels[None, :]
-    return tl.load(pointers, mask=inside, other=0.0)
+    inside = exists[:, None] & (channels < CHANNELS)[None, :]           # (rows, channels)
+    pointers = features + rows[:, None] * CHANNELS + channels[None, :]  # (rows, channels)
+    return tl.load(pointers, mask=inside, other=0.0)                    # (rows, channels)
 
 
 @jit
 def _weight_block(
     matrix, channels, columns,
     CONTRACTED: tl.constexpr, PRODUCED: tl.constexpr, TRANSPOSED: tl.constexpr,
-):  # fmt: skip
+):
     """[channels, columns] of one offset's matrix; 0 beyond the channels that there are."""
     if TRANSPOSED:
-        inside = (columns < PRODUCED)[:, None] & (channels < CONTRACTED)[None, :]
-        pointers = matrix + columns[:, None] * CONTRACTED + channels[None, :]
-        return tl.trans(tl.load(pointers, mask=inside, other=0.0))
-    inside = (channels < CONTRACTED)[:, None] & (columns < PRODUCED)[None, :]
-    pointers = matrix + channels[:, None] * PRODUCED + columns[None, :]
-    return tl.load(pointers, mask=inside, other=0.0)
+        wanted = columns < PRODUCED                                         # (columns,)
+        exists = channels < CONTRACTED                                      # (channels,)
+        inside = wanted[:, None] & exists[None]                             # (columns, channels)
+        pointers = matrix + columns[:, None] * CONTRACTED + channels[None]  # (columns, channels)
+        return tl.trans(tl.load(pointers, mask=inside, other=0.0))          # (channels, columns)
+    exists = channels < CONTRACTED                                          # (channels,)
+    wanted = columns < PRODUCED                                             # (columns,)
+    inside = exists[:, None] & wanted[None]                                 # (channels, columns)
+    pointers = matrix + channels[:, None] * PRODUCED + columns[None]        # (channels, columns)
+    return tl.load(pointers, mask=inside, other=0.0)                        # (channels, columns)
 
 
 @jit
 def _write_columns(
     out, means, squares, bias, total, tile, first, targets, columns, num_rows, count,
     PRODUCED: tl.constexpr, BIAS: tl.constexpr, MOMENTS: tl.constexpr, index: tl.constexpr,
-):  # fmt: skip
+):
     """Rows without data become 0; moments are those of the values as they are written."""
-    holds_data = ((targets >= 0) & (targets < tl.load(num_rows)))[:, None]
+    holds_data = ((targets >= 0) & (targets < tl.load(num_rows)))[:, None]   # (ROWS, 1)
     if BIAS:
-        total += tl.load(bias + columns, mask=columns < PRODUCED, other=0.0)[None, :]
-    written = tl.where(holds_data, total, 0.0).to(out.dtype.element_ty)
-    inside = (targets >= 0)[:, None] & (columns < PRODUCED)[None, :]
-    pointers = out + (first + targets.to(index))[:, None] * PRODUCED + columns[None, :]
+        added = tl.load(bias + columns, mask=columns < PRODUCED, other=0.0)  # (columns,)
+        total += added[None, :]                                              # (ROWS, columns)
+    written = tl.where(holds_data, total, 0.0).to(out.dtype.element_ty)      # (ROWS, columns)
+    inside = (targets >= 0)[:, None] & (columns < PRODUCED)[None, :]         # (ROWS, columns)
+    places = first + targets.to(index)                                       # (ROWS,)
+    pointers = out + places[:, None] * PRODUCED + columns[None, :]           # (ROWS, columns)
     tl.store(pointers, written, mask=inside)
     if MOMENTS:
-        values = written.to(tl.float32)
-        mean = tl.sum(values, 0) / tl.maximum(count, 1).to(tl.float32)
-        deviation = tl.where(holds_data, values - mean[None, :], 0.0)
+        values = written.to(tl.float32)                                      # (ROWS, columns)
+        mean = tl.sum(values, 0) / tl.maximum(count, 1).to(tl.float32)       # (columns,)
+        deviation = tl.where(holds_data, values - mean[None, :], 0.0)        # (ROWS, columns)
         tl.store(means + tile * PRODUCED + columns, mean, mask=columns < PRODUCED)
-        square = tl.sum(deviation * deviation, 0)
+        square = tl.sum(deviation * deviation, 0)                            # (columns,)
         tl.store(squares + tile * PRODUCED + columns, square, mask=columns < PRODUCED)
 
 
@@ -210,15 +222,15 @@ def _write_columns(
 def _active_bits(
     active, tile, word,
     WORDS: tl.constexpr, GRANULE: tl.constexpr, ROWS: tl.constexpr, SPLITS: tl.constexpr, split,
-):  # fmt: skip
+):
     """One word of the offsets that the tile has; every SPLITS-th of them for each split."""
     granule = tile * ROWS // GRANULE
     bits = tl.load(active + granule * WORDS + word)
     for extra in tl.static_range(1, ROWS // GRANULE):
         bits |= tl.load(active + (granule + extra) * WORDS + word)
     if SPLITS > 1:
-        lanes = tl.arange(0, 32)
-        own = (word * 32 + lanes) % SPLITS == split
+        lanes = tl.arange(0, 32)                     # (32,)
+        own = (word * 32 + lanes) % SPLITS == split  # (32,)
         bits &= tl.sum(tl.where(own, 1 << lanes, 0), 0).to(tl.uint32)
     return bits
 

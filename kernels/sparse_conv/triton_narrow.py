@@ -91,35 +91,37 @@ def _power_of_two(channels: int) -> int:
     return 1 << (channels - 1).bit_length()
 
 
+# fmt: off
+
 @jit
 def _narrow_conv(
     features, weights, rows, num_rows, bias, out,
     VOLUME: tl.constexpr, OUTPUTS: tl.constexpr, C_IN: tl.constexpr, PADDED: tl.constexpr,
     C_OUT: tl.constexpr, ROWS: tl.constexpr, CHUNK: tl.constexpr, COLUMNS: tl.constexpr,
     BIAS: tl.constexpr, WIDE: tl.constexpr, PRECISION: tl.constexpr,
-):  # fmt: skip
+):
     index = tl.int64 if WIDE else tl.int32
-    places = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
-    columns = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
-    holds_data = places < tl.minimum(tl.load(num_rows), OUTPUTS)
-    total = tl.zeros((ROWS, COLUMNS), tl.float32)
+    places = tl.program_id(0) * ROWS + tl.arange(0, ROWS)                     # (ROWS,)
+    columns = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)              # (COLUMNS,)
+    holds_data = places < tl.minimum(tl.load(num_rows), OUTPUTS)              # (ROWS,)
+    total = tl.zeros((ROWS, COLUMNS), tl.float32)                             # (ROWS, COLUMNS)
     for first in range(0, VOLUME * PADDED, CHUNK):
-        entries = first + tl.arange(0, CHUNK)
-        offsets, channels = entries // PADDED, entries % PADDED
-        exists = (offsets < VOLUME) & (channels < C_IN)
-        gathered = _gather_offsets(
+        entries = first + tl.arange(0, CHUNK)                                 # (CHUNK,)
+        offsets, channels = entries // PADDED, entries % PADDED               # (CHUNK,) each
+        exists = (offsets < VOLUME) & (channels < C_IN)                       # (CHUNK,)
+        x = _gather_offsets(
             features, rows, places.to(index), holds_data, offsets, channels, exists, OUTPUTS, C_IN
-        )
-        matrix_rows = offsets * C_IN + channels
-        inside = exists[:, None] & (columns < C_OUT)[None, :]
-        pointers = weights + matrix_rows[:, None] * C_OUT + columns[None, :]
-        block = tl.load(pointers, mask=inside, other=0.0)
-        total = tl.dot(gathered, block, total, input_precision=PRECISION)
+        )                                                                     # (ROWS, CHUNK)
+        matrix_rows = offsets * C_IN + channels                               # (CHUNK,)
+        inside = exists[:, None] & (columns < C_OUT)[None, :]                 # (CHUNK, COLUMNS)
+        pointers = weights + matrix_rows[:, None] * C_OUT + columns[None, :]  # (CHUNK, COLUMNS)
+        w = tl.load(pointers, mask=inside, other=0.0)                         # (CHUNK, COLUMNS)
+        total = tl.dot(x, w, total, input_precision=PRECISION)                # (ROWS, COLUMNS)
     if BIAS:
-        added = tl.load(bias + columns, mask=columns < C_OUT, other=0.0)
-        total = tl.where(holds_data[:, None], total + added[None, :], 0.0)
-    inside = (places < OUTPUTS)[:, None] & (columns < C_OUT)[None, :]
-    pointers = out + places.to(index)[:, None] * C_OUT + columns[None, :]
+        added = tl.load(bias + columns, mask=columns < C_OUT, other=0.0)      # (COLUMNS,)
+        total = tl.where(holds_data[:, None], total + added[None, :], 0.0)    # (ROWS, COLUMNS)
+    inside = (places < OUTPUTS)[:, None] & (columns < C_OUT)[None, :]         # (ROWS, COLUMNS)
+    pointers = out + places.to(index)[:, None] * C_OUT + columns[None, :]     # (ROWS, COLUMNS)
     tl.store(pointers, total.to(out.dtype.element_ty), mask=inside)
 
 
@@ -129,29 +131,30 @@ def _narrow_weight_gradient(
     VOLUME: tl.constexpr, OUTPUTS: tl.constexpr, C_IN: tl.constexpr, PADDED: tl.constexpr,
     C_OUT: tl.constexpr, ROWS: tl.constexpr, CHUNK: tl.constexpr, COLUMNS: tl.constexpr,
     SPLITS: tl.constexpr, WIDE: tl.constexpr, PRECISION: tl.constexpr,
-):  # fmt: skip
+):
     index = tl.int64 if WIDE else tl.int32
     split = tl.program_id(0)
-    entries = tl.program_id(1) * CHUNK + tl.arange(0, CHUNK)
-    columns = tl.program_id(2) * COLUMNS + tl.arange(0, COLUMNS)
-    offsets, channels = entries // PADDED, entries % PADDED
-    exists = (offsets < VOLUME) & (channels < C_IN)
-    total = tl.zeros((CHUNK, COLUMNS), tl.float32)
+    entries = tl.program_id(1) * CHUNK + tl.arange(0, CHUNK)                    # (CHUNK,)
+    columns = tl.program_id(2) * COLUMNS + tl.arange(0, COLUMNS)                # (COLUMNS,)
+    offsets, channels = entries // PADDED, entries % PADDED                     # (CHUNK,) each
+    exists = (offsets < VOLUME) & (channels < C_IN)                             # (CHUNK,)
+    total = tl.zeros((CHUNK, COLUMNS), tl.float32)                              # (CHUNK, COLUMNS)
     count = tl.minimum(tl.load(num_rows), OUTPUTS)
     steps = (count + ROWS - 1) // ROWS
     for step in range(steps * split // SPLITS, steps * (split + 1) // SPLITS):
-        places = step * ROWS + tl.arange(0, ROWS)
-        holds_data = places < count
-        gathered = _gather_offsets(
+        places = step * ROWS + tl.arange(0, ROWS)                               # (ROWS,)
+        holds_data = places < count                                             # (ROWS,)
+        x = _gather_offsets(
             features, rows, places.to(index), holds_data, offsets, channels, exists, OUTPUTS, C_IN
-        )
-        inside = holds_data[:, None] & (columns < C_OUT)[None, :]
-        pointers = grad + places.to(index)[:, None] * C_OUT + columns[None, :]
-        block = tl.load(pointers, mask=inside, other=0.0)
-        total = tl.dot(tl.trans(gathered), block, total, input_precision=PRECISION)
-    matrix_rows = split * (VOLUME * C_IN) + offsets * C_IN + channels
-    inside = exists[:, None] & (columns < C_OUT)[None, :]
-    pointers = partial + matrix_rows.to(index)[:, None] * C_OUT + columns[None, :]
+        )                                                                       # (ROWS, CHUNK)
+        inside = holds_data[:, None] & (columns < C_OUT)[None, :]               # (ROWS, COLUMNS)
+        pointers = grad + places.to(index)[:, None] * C_OUT + columns[None, :]  # (ROWS, COLUMNS)
+        y = tl.load(pointers, mask=inside, other=0.0)                           # (ROWS, COLUMNS)
+        total = tl.dot(tl.trans(x), y, total, input_precision=PRECISION)        # (CHUNK, COLUMNS)
+    matrix_rows = split * (VOLUME * C_IN) + offsets * C_IN + channels           # (CHUNK,)
+    inside = exists[:, None] & (columns < C_OUT)[None, :]                       # (CHUNK, COLUMNS)
+    matrix_rows = matrix_rows.to(index)                                         # (CHUNK,)
+    pointers = partial + matrix_rows[:, None] * C_OUT + columns[None, :]        # (CHUNK, COLUMNS)
     tl.store(pointers, total, mask=inside)
 
 
@@ -159,10 +162,11 @@ def _narrow_weight_gradient(
 def _gather_offsets(
     features, rows, places, holds_data, offsets, channels, exists,
     OUTPUTS: tl.constexpr, C_IN: tl.constexpr,
-):  # fmt: skip
+):
     """[places, entries]: channel of the row that each place reads at each entry's offset, or 0."""
-    inside = holds_data[:, None] & exists[None, :]
-    table = rows + offsets.to(places.dtype)[None, :] * OUTPUTS + places[:, None]
-    sources = tl.load(table, mask=inside, other=-1).to(places.dtype)
-    pointers = features + sources * C_IN + channels[None, :]
-    return tl.load(pointers, mask=sources >= 0, other=0.0)
+    inside = holds_data[:, None] & exists[None, :]                    # (places, entries)
+    offsets = offsets.to(places.dtype)                                # (entries,)
+    table = rows + offsets[None, :] * OUTPUTS + places[:, None]       # (places, entries)
+    sources = tl.load(table, mask=inside, other=-1).to(places.dtype)  # (places, entries)
+    pointers = features + sources * C_IN + channels[None, :]          # (places, entries)
+    return tl.load(pointers, mask=sources >= 0, other=0.0)            # (places, entries)

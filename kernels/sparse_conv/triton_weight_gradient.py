@@ -59,6 +59,8 @@ def weight_gradient(
     return partial[0] if tile.splits == 1 else jnp.sum(partial, axis=0)
 
 
+# fmt: off
+
 @jit
 def _weight_gradient(
     features, grad, inputs, outputs, counts, num_rows, partial,
@@ -66,16 +68,16 @@ def _weight_gradient(
     C_IN: tl.constexpr, C_OUT: tl.constexpr, PAIRS: tl.constexpr,
     IN_BLOCK: tl.constexpr, IN_TILES: tl.constexpr, MAIN: tl.constexpr, REST: tl.constexpr,
     SPLITS: tl.constexpr, WIDE: tl.constexpr, PRECISION: tl.constexpr,
-):  # fmt: skip
+):
     split, channel_tile, offset = tl.program_id(0), tl.program_id(1), tl.program_id(2)
     index = tl.int64 if WIDE else tl.int32
-    rows = (channel_tile % IN_TILES) * IN_BLOCK + tl.arange(0, IN_BLOCK)
+    rows = (channel_tile % IN_TILES) * IN_BLOCK + tl.arange(0, IN_BLOCK)  # (IN_BLOCK,)
     first_column = (channel_tile // IN_TILES) * (MAIN + REST)
-    main_columns = first_column + tl.arange(0, MAIN)
-    main_sum = tl.zeros((IN_BLOCK, MAIN), tl.float32)
+    main_columns = first_column + tl.arange(0, MAIN)                      # (MAIN,)
+    main_sum = tl.zeros((IN_BLOCK, MAIN), tl.float32)                     # (IN_BLOCK, MAIN)
     if REST > 0:
-        rest_columns = first_column + MAIN + tl.arange(0, REST)
-        rest_sum = tl.zeros((IN_BLOCK, REST), tl.float32)
+        rest_columns = first_column + MAIN + tl.arange(0, REST)           # (REST,)
+        rest_sum = tl.zeros((IN_BLOCK, REST), tl.float32)                 # (IN_BLOCK, REST)
 
     # Of a submanifold map only the lists before the centre exist; others have all and no centre.
     mirror = VOLUME - 1 - offset if LISTS < VOLUME else VOLUME
@@ -87,19 +89,21 @@ def _weight_gradient(
     steps = (count + PAIRS - 1) // PAIRS
     lists = number.to(index) * LENGTH
     for step in range(steps * split // SPLITS, steps * (split + 1) // SPLITS):
-        places = step * PAIRS + tl.arange(0, PAIRS)
-        exists = places < count
-        read = places < tl.where(centre, 0, count)
-        first = tl.where(centre, places, tl.load(inputs + lists + places, mask=read, other=0))
-        second = tl.where(centre, places, tl.load(outputs + lists + places, mask=read, other=0))
-        sources = tl.where(offset > mirror, second, first).to(index)
-        targets = tl.where(offset > mirror, first, second).to(index)
-        x = tl.trans(gather(features, sources, exists, rows, C_IN))
-        y = gather(grad, targets, exists, main_columns, C_OUT)
-        main_sum = tl.dot(x, y, main_sum, input_precision=PRECISION)
+        places = step * PAIRS + tl.arange(0, PAIRS)                       # (PAIRS,)
+        exists = places < count                                           # (PAIRS,)
+        read = places < tl.where(centre, 0, count)                        # (PAIRS,)
+        first = tl.load(inputs + lists + places, mask=read, other=0)      # (PAIRS,)
+        first = tl.where(centre, places, first)                           # (PAIRS,)
+        second = tl.load(outputs + lists + places, mask=read, other=0)    # (PAIRS,)
+        second = tl.where(centre, places, second)                         # (PAIRS,)
+        sources = tl.where(offset > mirror, second, first).to(index)      # (PAIRS,)
+        targets = tl.where(offset > mirror, first, second).to(index)      # (PAIRS,)
+        x = tl.trans(gather(features, sources, exists, rows, C_IN))       # (IN_BLOCK, PAIRS)
+        y = gather(grad, targets, exists, main_columns, C_OUT)            # (PAIRS, MAIN)
+        main_sum = tl.dot(x, y, main_sum, input_precision=PRECISION)      # (IN_BLOCK, MAIN)
         if REST > 0:
-            y = gather(grad, targets, exists, rest_columns, C_OUT)
-            rest_sum = tl.dot(x, y, rest_sum, input_precision=PRECISION)
+            y = gather(grad, targets, exists, rest_columns, C_OUT)        # (PAIRS, REST)
+            rest_sum = tl.dot(x, y, rest_sum, input_precision=PRECISION)  # (IN_BLOCK, REST)
 
     base = partial + (split * VOLUME + offset).to(index) * (C_IN * C_OUT)
     _write(base, main_sum, rows, main_columns, C_IN, C_OUT)
@@ -109,5 +113,6 @@ def _weight_gradient(
 
 @jit
 def _write(base, total, rows, columns, C_IN: tl.constexpr, C_OUT: tl.constexpr):
-    inside = (rows < C_IN)[:, None] & (columns < C_OUT)[None, :]
-    tl.store(base + rows[:, None] * C_OUT + columns[None, :], total, mask=inside)
+    inside = (rows < C_IN)[:, None] & (columns < C_OUT)[None, :]  # (rows, columns)
+    pointers = base + rows[:, None] * C_OUT + columns[None, :]    # (rows, columns)
+    tl.store(pointers, total, mask=inside)
