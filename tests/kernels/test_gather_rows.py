@@ -6,12 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from fixtures.implementations import ALL, TRITON
+from fixtures.implementations import ALL_AND_CPU, TRITON
 
 from fourdc_jax import kernels
 
 
-@pytest.fixture(params=ALL)
+@pytest.fixture(params=ALL_AND_CPU)
 def implementation(request):
     return request.param
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from fixtures.implementations import ALL, INTERPRET, KERNELS
+from fixtures.implementations import ALL_AND_CPU, CPU, INTERPRET, KERNELS
 from fourdc_jax.kernels.hash_table.slot_table import num_slots, tag_bits
 from fourdc_jax.kernels.hash_table.xla import _bucket
 from hypothesis import given, settings
@@ -39,7 +39,7 @@ def assert_equals_a_dictionary(coords, num_rows, queries, implementation):
     assert int(repeated) == num_rows - len(first)
 
 
-@pytest.mark.parametrize("implementation", ALL)
+@pytest.mark.parametrize("implementation", ALL_AND_CPU)
 @pytest.mark.parametrize(
     ("dimension", "capacity", "num_rows"),
     [
@@ -65,7 +65,7 @@ def coordinate_arrays(draw):
     return np.array(rows, np.int32).reshape(-1, 4)
 
 
-@pytest.mark.parametrize("implementation", ALL)
+@pytest.mark.parametrize("implementation", ALL_AND_CPU)
 @settings(max_examples=30, deadline=None)
 @given(coordinate_arrays(), coordinate_arrays(), st.integers(-(2**31), 2**31 - 1))
 def test_any_rows_and_any_padding(implementation, coords, queries, garbage):
@@ -75,7 +75,7 @@ def test_any_rows_and_any_padding(implementation, coords, queries, garbage):
     assert_equals_a_dictionary(padded, len(coords), padded_queries, implementation)
 
 
-@pytest.mark.parametrize("implementation", ALL)
+@pytest.mark.parametrize("implementation", ALL_AND_CPU)
 def test_a_table_without_rows_finds_nothing(implementation):
     coords = np.zeros((40, 4), np.int32)
     assert_equals_a_dictionary(coords, 0, coords, implementation)
@@ -93,7 +93,7 @@ def colliding_coords(slots):
     return coords[hashes(coords) % slots >= slots - 3][:48]
 
 
-@pytest.mark.parametrize("implementation", ALL)
+@pytest.mark.parametrize("implementation", ALL_AND_CPU)
 def test_rows_that_share_slots_and_tags_are_told_apart(implementation):
     """Collisions in the slot for all rows, and in the tag as well for two coordinates."""
     n = 48
@@ -137,7 +137,7 @@ def test_the_order_of_arrival_does_not_matter(monkeypatch, implementation):
     assert_equals_a_dictionary(repeated, n, unique, implementation)
 
 
-@pytest.mark.parametrize("implementation", KERNELS)
+@pytest.mark.parametrize("implementation", [*KERNELS, CPU])
 def test_repeated_coordinates_share_one_slot(implementation):
     """Many rows of few voxels, as parents are, do not make probes long."""
     voxels = dense.random_coords(np.random.default_rng(0), 12, 3)
@@ -146,10 +146,10 @@ def test_repeated_coordinates_share_one_slot(implementation):
     assert np.count_nonzero(table.slots) == 12
 
 
-@pytest.mark.parametrize("kernels_of_triton", KERNELS)
-def test_a_table_of_another_implementation_is_refused(kernels_of_triton):
+@pytest.mark.parametrize("with_slots", [*KERNELS, CPU])
+def test_a_table_of_another_implementation_is_refused(with_slots):
     coords, count = jnp.zeros((4, 4), jnp.int32), jnp.int32(1)
-    for built, used in (("xla", kernels_of_triton), (kernels_of_triton, "xla")):
+    for built, used in (("xla", with_slots), (with_slots, "xla")):
         table = kernels.build_hash_table(coords, count, implementation=built)
         with pytest.raises(ValueError, match=f"another implementation than '{used}'"):
             kernels.lookup(table, coords, coords, implementation=used)
