@@ -220,12 +220,12 @@ def _compare_frame() -> str:
 
 # What `_look` finds in its frame: name, expected value, and whether it may be larger.
 FOUND = (
-    ("the size of the frame", 168, True),
-    ("the size of the arguments", 40, False),
-    ("the size of the results", 40, False),
-    ("the size of the attributes", 48, True),
-    ("the size of a buffer", 48, True),
-    ("the size of the function table", 8 * (cpu_frame.NUM_THREADS + 1), True),
+    ("the size of the frame", cpu_frame.SMALLEST_FRAME, True),
+    ("the size of the arguments", cpu_frame.ARGUMENTS_BYTES, False),
+    ("the size of the results", cpu_frame.RESULTS_BYTES, False),
+    ("the size of the attributes", cpu_frame.SMALLEST_ATTRIBUTES, True),
+    ("the size of a buffer", cpu_frame.SMALLEST_BUFFER, True),
+    ("the size of the function table", cpu_frame.SMALLEST_API, True),
     ("the number of arguments", 1, False),
     ("the number of results", 2, False),
     ("the number of attributes", 2, False),

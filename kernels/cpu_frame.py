@@ -28,14 +28,13 @@ EXTENSION_KIND, EXTENSION_METADATA, METADATA_KIND = 1, 3, 1
 VERSION_SIZE, VERSION_EXTENSION, VERSION_NUMBERS, TRAITS = 1, 2, 3, 4
 
 # Structures that lie inside the frame have exactly these sizes; others may grow at their end.
-INNER_SIZES = {ARGUMENTS_SIZE: 40, RESULTS_SIZE: 40}
-SMALLEST_SIZES = {"frame": 168, "attributes": 48, "buffer": 48, "api": 8 * (NUM_THREADS + 1)}
-SMALLEST_METADATA = 36
+ARGUMENTS_BYTES = RESULTS_BYTES = 40
+SMALLEST_FRAME, SMALLEST_ATTRIBUTES, SMALLEST_BUFFER = 168, 48, 48
+SMALLEST_API, SMALLEST_METADATA = 8 * (NUM_THREADS + 1), 36
 
 FAILED_PRECONDITION = 9  # XLA_FFI_Error_Code
 
 WORD = ir.IntType(64)
-BYTE = ir.IntType(8)
 
 
 def pointer(builder: ir.IRBuilder, address: ir.Value, kind: ir.Type) -> ir.Value:

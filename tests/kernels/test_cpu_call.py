@@ -130,7 +130,7 @@ for start in range(20):
 """
 
 
-def run_process(code, **environment):
+def check_in_a_process(code, **environment):
     environment = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": "", **environment}
     environment["PYTHONPATH"] = os.path.dirname(__file__)
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True)
@@ -139,18 +139,18 @@ def run_process(code, **environment):
 
 @pytest.mark.parametrize("threads", [1, 2, 4])
 def test_pools_of_any_size(threads):
-    run_process(IN_A_PROCESS, NPROC=str(threads))
+    check_in_a_process(IN_A_PROCESS, NPROC=str(threads))
 
 
 def test_with_64_bit_numbers():
-    run_process(IN_A_PROCESS, JAX_ENABLE_X64="1")
+    check_in_a_process(IN_A_PROCESS, JAX_ENABLE_X64="1")
 
 
 def test_the_second_process_compiles_nothing(tmp_path):
-    run_process(IN_A_PROCESS, NUMBA_CACHE_DIR=str(tmp_path))
+    check_in_a_process(IN_A_PROCESS, NUMBA_CACHE_DIR=str(tmp_path))
     files = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.nb*")}
     assert len(files) == 2
-    run_process(IN_A_PROCESS, NUMBA_CACHE_DIR=str(tmp_path))
+    check_in_a_process(IN_A_PROCESS, NUMBA_CACHE_DIR=str(tmp_path))
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.nb*")} == files
 
 

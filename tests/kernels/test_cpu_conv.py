@@ -42,7 +42,7 @@ def problem(k, c_in, c_out, inputs, outputs, used):
     return features, weights, bias, grad, rows.astype(np.int32)
 
 
-def close(actual, expected, length):
+def assert_close(actual, expected, length):
     scale = max(1.0, float(np.abs(expected).max(initial=0)))
     np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-6 * scale * max(1, length) ** 0.5)
 
@@ -65,20 +65,20 @@ def test_results_equal_exact_sums(machine, sizes):
     out, moments = jax.jit(
         lambda *a: convolve(*a[:4], bias=a[4], with_moments=True, machine=machine)
     )(features, weights, rows, jnp.int32(used), bias)
-    close(out, expected, 27)
+    assert_close(out, expected, 27)
     assert not np.any(out[used:])
     assert int(moments.counts.sum()) == used
     if used:
         counts, means, squares = map(np.asarray, moments)
         mean = (counts * means).sum(0) / used
-        close(mean, expected[:used].mean(0), 4)
+        assert_close(mean, expected[:used].mean(0), 4)
         variance = (squares + counts * (means - mean) ** 2).sum(0) / used
-        close(variance, expected[:used].var(0), 16)
+        assert_close(variance, expected[:used].var(0), 16)
 
     reverse = jax.jit(lambda *a: convolve(*a, transposed=True, mirrored=True, machine=machine)[0])(
         features, weights.swapaxes(1, 2), rows, jnp.int32(used)
     )
-    close(reverse, exact_sums(features, weights, rows[::-1]), 27)
+    assert_close(reverse, exact_sums(features, weights, rows[::-1]), 27)
 
     gradient = jax.jit(lambda *a: weight_gradient(*a, machine=machine))(
         features, grad, rows, jnp.int32(used)
@@ -86,7 +86,7 @@ def test_results_equal_exact_sums(machine, sizes):
     for offset, table in enumerate(rows):
         to = table >= 0
         pairs = features[table[to]].astype(np.float64).T @ grad[to].astype(np.float64)
-        close(gradient[offset], pairs, 9)
+        assert_close(gradient[offset], pairs, 9)
 
 
 def test_widths_agree_bitwise():
@@ -191,7 +191,7 @@ def test_a_network_equals_that_of_xla():
         for name in ("cpu", "xla")
     ]
     for actual, expected in zip(*map(jax.tree.leaves, results)):
-        close(np.asarray(actual), np.asarray(expected), 4)
+        assert_close(np.asarray(actual), np.asarray(expected), 4)
 
 
 def test_checkpoint_and_two_devices():

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from fixtures.states import assert_same_state
 
 from fourdc_jax.train.checkpoints import Checkpoints, Retention, load_variables
 from fourdc_jax.train.optimizer import make_sgd
@@ -24,12 +25,6 @@ def make_state(value=1.0, width=5, batch_stats=True):
     )
 
 
-def assert_same(a, b):
-    assert jax.tree.structure(a) == jax.tree.structure(b)
-    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b)):
-        np.testing.assert_array_equal(x, y, strict=True)
-
-
 @pytest.mark.parametrize("batch_stats", [True, False])
 @pytest.mark.parametrize("position", [b"\x00\xffbytes", {"next": [1, 2], "epoch": 0}])
 def test_what_is_saved_comes_back_exactly(tmp_path, position, batch_stats):
@@ -41,7 +36,7 @@ def test_what_is_saved_comes_back_exactly(tmp_path, position, batch_stats):
         assert checkpoints.latest_step() == 7
         assert checkpoints.restore_positions(7) == [position, position]
         like = jax.eval_shape(lambda: make_state(batch_stats=batch_stats))
-        assert_same(checkpoints.restore_state(7, like), state)
+        assert_same_state(checkpoints.restore_state(7, like), state)
 
 
 def test_donating_a_state_right_after_saving_does_not_change_the_checkpoint(tmp_path):
@@ -94,7 +89,7 @@ def test_the_model_alone_is_loaded_from_a_workdir_or_a_step(tmp_path):
         checkpoints.save(2, make_state(2.0), [0], {})
     for source, value in ((tmp_path, 2.0), (tmp_path / "checkpoints" / "1", 1.0)):
         variables = load_variables(source)
-        assert_same(variables, jax.device_get(make_state(value).variables))
+        assert_same_state(variables, jax.device_get(make_state(value).variables))
     with pytest.raises(FileNotFoundError, match="holds no checkpoint"):
         load_variables(tmp_path / "checkpoints" / "3")
     with pytest.raises(FileNotFoundError, match="holds no checkpoint"):

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from fixtures.processes import checkpoint_steps, kill_when, launch
+from fixtures.states import assert_same_state, without_speed
 from fixtures.toy_momentum import MOMENTUM, QUEUE, loss, momentum_config, momentum_task
 
 from fourdc_jax.train.checkpoints import Checkpoints, Retention, find_step, load_variables
@@ -17,17 +18,6 @@ from fourdc_jax.train.task import Evaluation, LossOutput
 from fourdc_jax.train.writers import read_history
 
 pytestmark = pytest.mark.usefixtures("compiled_once")
-
-
-def assert_same(a, b):
-    a, b = jax.tree.leaves_with_path(a), jax.tree.leaves_with_path(b)
-    assert [path for path, _ in a] == [path for path, _ in b]
-    for (path, x), (_, y) in zip(a, b):
-        np.testing.assert_array_equal(x, y, err_msg=jax.tree_util.keystr(path), strict=True)
-
-
-def without_speed(history):
-    return [{k: v for k, v in line.items() if k != "samples_per_second"} for line in history]
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +133,7 @@ def test_a_killed_run_ends_as_if_it_had_not_been_killed(finished, tmp_path, line
     _, stderr = again.communicate(timeout=120)
     assert again.returncode == 0, stderr
     with Checkpoints(workdir, Retention(2, 0, ""), asynchronous=False) as checkpoints:
-        assert_same(checkpoints.restore_state(20, state), jax.device_get(state))
+        assert_same_state(checkpoints.restore_state(20, state), jax.device_get(state))
     assert without_speed(read_history(workdir)) == without_speed(read_history(whole))
 
 

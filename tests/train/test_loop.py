@@ -7,6 +7,7 @@ import signal
 import jax
 import numpy as np
 import pytest
+from fixtures.states import assert_same_state, without_speed
 from fixtures.toy_training import loss, toy_config, toy_task
 
 from fourdc_jax.train.health import TrainingStopped
@@ -15,18 +16,6 @@ from fourdc_jax.train.task import Alarm
 from fourdc_jax.train.writers import read_history
 
 pytestmark = pytest.mark.usefixtures("compiled_once")
-
-
-def assert_same_state(a, b):
-    """Every array of two states equals, bit for bit."""
-    a, b = jax.tree.leaves_with_path(a), jax.tree.leaves_with_path(b)
-    assert [path for path, _ in a] == [path for path, _ in b]
-    for (path, x), (_, y) in zip(a, b):
-        np.testing.assert_array_equal(x, y, err_msg=jax.tree_util.keystr(path), strict=True)
-
-
-def without_speed(history):
-    return [{k: v for k, v in line.items() if k != "samples_per_second"} for line in history]
 
 
 def steps_on_disk(workdir):
